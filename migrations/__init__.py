@@ -1,0 +1,1 @@
+"""The schema, step by step: an Alembic environment whose revisions run SQL files."""

@@ -1,0 +1,1 @@
+"""The revisions. Alembic reads NNNN_name.py; NNNN_name.up.sql and .down.sql do the work."""

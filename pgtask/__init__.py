@@ -1,0 +1,46 @@
+"""Background jobs for Python where the only infrastructure is PostgreSQL."""
+
+from pgtask.engine.app import PgTask
+from pgtask.engine.context import JobContext
+from pgtask.engine.job import Job
+from pgtask.engine.task import Task
+from pgtask.model.errors import (
+    ConfigurationError,
+    DatabaseUnavailableError,
+    EmbeddedServerError,
+    JobFailedError,
+    JobNotFoundError,
+    JobStateError,
+    PayloadError,
+    PgTaskError,
+    SchemaError,
+    TaskError,
+)
+from pgtask.model.status import JobStatus
+from pgtask.model.verdict import Cancel, Discard, JobCancelled, JobTimeout, Retry, Snooze
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Cancel",
+    "ConfigurationError",
+    "DatabaseUnavailableError",
+    "Discard",
+    "EmbeddedServerError",
+    "Job",
+    "JobCancelled",
+    "JobContext",
+    "JobFailedError",
+    "JobNotFoundError",
+    "JobStateError",
+    "JobStatus",
+    "JobTimeout",
+    "PayloadError",
+    "PgTask",
+    "PgTaskError",
+    "Retry",
+    "SchemaError",
+    "Snooze",
+    "Task",
+    "TaskError",
+]

@@ -1,0 +1,1 @@
+"""How it is driven: the command line."""

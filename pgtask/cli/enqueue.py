@@ -1,0 +1,169 @@
+"""`pgtask enqueue`: one job from the command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pgtask.cli import parameters
+from pgtask.cli.context import connected, note
+from pgtask.cli.errors import DONE, FAILED
+from pgtask.cli.output import (
+    json_option,
+    on_terminal,
+    print_json,
+    print_plain,
+    styled_status,
+)
+from pgtask.cli.text import as_json, clean, first_line
+from pgtask.model.job import JobRecord
+from pgtask.model.payload import encode
+from pgtask.model.serialise import job_as_json
+from pgtask.model.status import JobStatus
+from pgtask.model.wording import duration
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from pgtask.database.enqueuing import EnqueuedByName
+
+FIRST_LOOK, LONGEST_WAIT = 0.02, 0.5
+"""Seconds between looks at an awaited job: they double from the first to the second."""
+
+
+@click.command()
+@click.argument("task")
+@click.argument("payload", nargs=-1)
+@click.option("-q", "--queue", help="Queue; the task's unless given.")
+@click.option("--priority", type=parameters.priority, help="low, normal, high, critical or -100…100.")
+@click.option("--delay", type=parameters.duration, help="Run it this much later, as 90s or 1h30m.")
+@click.option("--at", "scheduled_at", type=parameters.time, help="Run it at this time (ISO 8601).")
+@click.option("--unique-key", metavar="KEY", help="Enqueue nothing while a live job has this key.")
+@click.option("--max-retries", type=parameters.retries, help="Retries; 0 none, -1 without limit.")
+@click.option("--timeout", type=parameters.time_limit, help="Longest run time of an attempt.")
+@click.option("--tag", "tags", metavar="TAG", multiple=True, help="Tag to find it by; repeatable.")
+@click.option("--wait", is_flag=True, help="Wait for its end; exit code 1 unless it completes.")
+@click.option("--timeout-wait", type=parameters.time_limit, help="Wait no longer than this.")
+@json_option
+def enqueue(
+    task: str,
+    payload: tuple[str, ...],
+    delay: float | None,
+    scheduled_at: datetime | None,
+    wait: bool,
+    timeout_wait: float | None,
+    json_output: bool,
+    **options: Any,
+) -> int:
+    """Enqueue a job for TASK.
+
+    PAYLOAD is a JSON object, key=value pairs, or - to read a JSON object from stdin. A value is JSON
+    where it can be read as such, else text.
+
+    \b
+      pgtask enqueue echo message=hi
+      pgtask enqueue email.send '{"to": "a@b.c"}' --queue mail --delay 5m
+      pgtask enqueue report.build year=2026 --wait
+    """
+    if delay is not None and scheduled_at is not None:
+        raise click.UsageError("Give --delay or --at, not both.")
+    if timeout_wait is not None and not wait:
+        raise click.UsageError("--timeout-wait needs --wait.")
+    text = encode(read_payload(payload))
+
+    from pgtask.database import enqueuing, jobs
+
+    with connected() as connection:
+        enqueued = enqueuing.enqueue_by_name(connection, task, text, delay=delay, scheduled_at=scheduled_at, **options)
+        _hint(enqueued, task, options["unique_key"])
+        if wait:
+            job = _await_end(connection, enqueued.id, timeout_wait)
+            return _print_end(job, json_output)
+        if json_output:
+            print_json(job_as_json(jobs.read(connection, enqueued.id)))
+        elif on_terminal():
+            click.echo(f"Job {enqueued.id}" + (" enqueued." if enqueued.created else ""))
+        else:
+            print_plain(enqueued.id)
+    return DONE
+
+
+def read_payload(parts: tuple[str, ...]) -> dict[str, Any]:
+    """The payload that the arguments spell. Raises UsageError when they spell none."""
+    if parts == ("-",):
+        return _read_object(sys.stdin.read(), "stdin")
+    if len(parts) == 1 and parts[0].lstrip().startswith(("{", "[", '"')):
+        return _read_object(parts[0], "the payload")
+    payload: dict[str, Any] = {}
+    for part in parts:
+        key, separator, value = part.partition("=")
+        if not separator or not key:
+            raise click.UsageError(f"{part!r} is no payload: give key=value pairs or one JSON object.")
+        if key in payload:
+            raise click.UsageError(f"The payload has '{key}' twice.")
+        try:
+            payload[key] = _parse_json(value)
+        except ValueError:
+            payload[key] = value
+    return payload
+
+
+def _read_object(text: str, where: str) -> dict[str, Any]:
+    try:
+        value = _parse_json(text)
+    except (ValueError, RecursionError) as error:
+        raise click.UsageError(f"There is no JSON in {where}: {error}.") from None
+    if not isinstance(value, dict):
+        raise click.UsageError("The payload must be a JSON object: its keys are the arguments.")
+    return value
+
+
+def _parse_json(text: str) -> Any:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def _hint(enqueued: EnqueuedByName, task: str, unique_key: str | None) -> None:
+    if not enqueued.created:
+        note(f"Nothing enqueued: job {enqueued.id} has the unique key '{clean(unique_key or '')}'.")
+    elif not enqueued.known:
+        note(f"No worker has registered a task '{clean(task)}' yet; the job waits until one does.")
+
+
+def _await_end(connection: Connection[Any], job_id: int, timeout: float | None) -> JobRecord:
+    from pgtask.database import jobs
+
+    deadline = None if timeout is None else time.monotonic() + timeout
+    pause = FIRST_LOOK
+    while True:
+        job = jobs.read(connection, job_id)
+        now = time.monotonic()
+        if JobStatus(job.status).final or (deadline is not None and now >= deadline):
+            return job
+        time.sleep(pause if deadline is None else min(pause, deadline - now))
+        pause = min(2 * pause, LONGEST_WAIT)
+
+
+def _print_end(job: JobRecord, json_output: bool) -> int:
+    if json_output:
+        print_json(job_as_json(job))
+    elif not on_terminal():
+        print_plain(job.id, job.status, as_json(job.result, None), first_line(job.error) or None)
+    else:
+        took = ""
+        if job.started_at and job.finished_at:
+            took = f" in {duration((job.finished_at - job.started_at).total_seconds())}"
+        reason = f": {first_line(job.error)}" if job.error else ""
+        click.echo(f"Job {job.id} {styled_status(job.status)}{took}{reason}")
+        if job.result is not None:
+            click.echo(as_json(job.result))
+    if not JobStatus(job.status).final:
+        note(f"Job {job.id} has not ended; follow it: pgtask jobs show {job.id}")
+    return DONE if job.status == JobStatus.COMPLETED else FAILED

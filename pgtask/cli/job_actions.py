@@ -1,0 +1,170 @@
+"""Cancel, retry and delete: by ids, or by filter with a preview."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pgtask.cli.context import connected, note
+from pgtask.cli.errors import DONE, FAILED, NOT_FOUND
+from pgtask.cli.output import json_option, on_terminal, print_json, print_plain
+from pgtask.cli.text import clean
+from pgtask.model.serialise import page_as_json
+from pgtask.model.status import JobStatus
+from pgtask.model.wording import plural
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from pgtask.database.bulk import Answer
+    from pgtask.database.listing import JobFilter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """Something done to jobs, and what its answers mean."""
+
+    verb: str
+    function: str
+    """Name of the function in `pgtask.database.bulk`."""
+    done: Mapping[str, str]
+    """Answers that mean it was done, in words that follow "Job 42"."""
+    refused: Mapping[str, str]
+    """Answers that mean it was not, likewise."""
+    asks_for_ids: bool = False
+    """Whether it asks even when the jobs are named."""
+
+
+CANCEL = Action(
+    verb="cancel",
+    function="cancel_jobs",
+    done={"cancelled": "cancelled", "requested": "runs and was asked to stop"},
+    refused={
+        "completed": "had completed already",
+        "failed": "had failed already",
+        "quarantined": "is quarantined already",
+    },
+)
+RETRY = Action(
+    verb="retry",
+    function="retry_jobs",
+    done={"pending": "is pending again"},
+    refused={
+        "completed": "has completed; to run it again, enqueue a new job",
+        "active": "has not ended",
+        "held": "was refused",
+    },
+)
+DELETE = Action(
+    verb="delete",
+    function="delete_jobs",
+    done={"deleted": "deleted"},
+    refused={"running": "runs; cancel it first"},
+    asks_for_ids=True,
+)
+
+
+def act(
+    action: Action,
+    ids: Sequence[int],
+    wanted: JobFilter,
+    default: frozenset[JobStatus],
+    *,
+    yes: bool,
+    json_output: bool,
+) -> int:
+    """Does it to the jobs named, or to all that match; the exit code.
+
+    A filter without a status means those in `default`.
+    """
+    if bool(ids) == bool(wanted):
+        raise click.UsageError(f"Say which jobs to {action.verb}: by their ids, or by a filter such as --queue mail.")
+    with connected() as connection:
+        if ids:
+            if action.asks_for_ids:
+                _confirm(f"{action.verb.capitalize()} {plural(len(ids), 'job')}?", yes)
+            return _act_on_ids(connection, action, ids, json_output)
+        if not wanted.statuses:
+            wanted = replace(wanted, statuses=default)
+        return _act_on_matches(connection, action, wanted, yes, json_output)
+
+
+def _act_on_ids(connection: Connection[Any], action: Action, ids: Sequence[int], json_output: bool) -> int:
+    answers = _function(action)(connection, list(dict.fromkeys(ids)))
+    if json_output:
+        print_json(page_as_json([answer._asdict() for answer in answers]))
+    for answer in () if json_output else answers:
+        if on_terminal():
+            click.echo(_sentence(action, answer))
+        else:
+            print_plain(answer.id, answer.answer or "not found", answer.detail)
+    if any(answer.answer is None for answer in answers):
+        return NOT_FOUND
+    return FAILED if any(answer.answer not in action.done for answer in answers) else DONE
+
+
+def _sentence(action: Action, answer: Answer) -> str:
+    if answer.answer is None:
+        return f"There is no job {answer.id}."
+    if answer.detail:
+        return clean(answer.detail).capitalize() + "."
+    words = action.done.get(answer.answer) or action.refused.get(answer.answer, answer.answer)
+    return f"Job {answer.id} {words}."
+
+
+def _act_on_matches(
+    connection: Connection[Any], action: Action, wanted: JobFilter, yes: bool, json_output: bool
+) -> int:
+    from pgtask.database import listing
+
+    matching = listing.count_jobs(connection, wanted)
+    totals: Counter[str] = Counter()
+    if matching.number:
+        what = plural(matching.number, "job", matching.exact)
+        verb = "matches" if matching.number == 1 else "match"
+        _confirm(f"{what} {verb}. {action.verb.capitalize()} {_pronoun(matching.number)}?", yes)
+        for ids in listing.batches(connection, wanted, matching.newest):
+            answers = _function(action)(connection, ids)
+            totals.update(answer.answer or "gone" for answer in answers)
+            if sys.stderr.isatty() and totals.total() < matching.number:
+                click.echo(f"\r{totals.total():,} of {what}", err=True, nl=False)
+        if sys.stderr.isatty():
+            click.echo("\r\x1b[K", err=True, nl=False)
+    if json_output:
+        print_json({"matched": totals.total(), "answers": dict(totals)})
+    elif not on_terminal():
+        for answer, number in totals.items():
+            print_plain(answer, number)
+    elif totals:
+        click.echo(", ".join(f"{number:,} {answer}" for answer, number in totals.items()) + ".")
+    else:
+        note("No jobs match, so nothing was changed.")
+    # Jobs that moved on between the count and the act are no failure of the act.
+    return DONE
+
+
+def _pronoun(number: int) -> str:
+    return "it" if number == 1 else "them"
+
+
+def _confirm(question: str, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Nothing was changed: to answer yes, add --yes.")
+    if not click.confirm(question, err=True):
+        note("Nothing was changed.")
+        click.get_current_context().exit(FAILED)
+
+
+def _function(action: Action) -> Callable[[Connection[Any], Sequence[int]], list[Answer]]:
+    from pgtask.database import bulk
+
+    function: Callable[[Connection[Any], Sequence[int]], list[Answer]]
+    function = getattr(bulk, action.function)
+    return function

@@ -1,0 +1,191 @@
+"""`pgtask jobs`: finding jobs, and acting on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pgtask.cli import job_actions, parameters
+from pgtask.cli.context import connected, note
+from pgtask.cli.job_views import JOB_COLUMNS, print_job
+from pgtask.cli.output import json_option, on_terminal, print_json, print_table
+from pgtask.model.explanation import explain
+from pgtask.model.serialise import job_as_json, page_as_json, record_as_json
+from pgtask.model.status import FINAL, JobStatus
+
+if TYPE_CHECKING:
+    from pgtask.database.listing import JobFilter
+
+MAX_PAGE = 1000
+
+# What to do about it, by the reason of an explanation.
+_REMEDIES = {
+    "queue_paused": "pgtask queues resume {queue}",
+    "no_worker": "pgtask worker",
+    "queue_unserved": "pgtask worker --queues {queue}",
+    "worker_lost": "pgtask workers show {worker_id}",
+}
+
+
+@click.group()
+def jobs() -> None:
+    """List, show, cancel, retry and delete jobs."""
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which jobs."""
+    for option in (
+        click.option("--tag", help="Jobs with this tag."),
+        click.option("--task", metavar="NAME", help="Jobs of this task; * stands for any text."),
+        click.option("-q", "--queue", help="Jobs of this queue."),
+        click.option(
+            "-s",
+            "--status",
+            "statuses",
+            type=parameters.status,
+            multiple=True,
+            help=f"Jobs with one of these: {', '.join(JobStatus)}.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+
+
+@jobs.command("list")
+@filter_options
+@click.option("--before", type=click.IntRange(min=1), metavar="ID", help="Go on below this job.")
+@click.option("-n", "--limit", type=click.IntRange(1, MAX_PAGE), default=50, show_default=True)
+@json_option
+def list_jobs(
+    statuses: tuple[list[JobStatus], ...],
+    queue: str | None,
+    task: str | None,
+    tag: str | None,
+    before: int | None,
+    limit: int,
+    json_output: bool,
+) -> None:
+    """List jobs, newest first.
+
+    In a pipe the columns are: id, status, task, queue, priority, attempt, scheduled_at, error or
+    progress, tags.
+
+    \b
+      pgtask jobs list --status failed --queue mail
+      pgtask jobs list --task 'email.*' --before 12000
+    """
+    from pgtask.database import listing
+
+    wanted = _filter(statuses, queue, task, tag)
+    with connected() as connection:
+        page = listing.list_jobs(connection, wanted, before=before, limit=limit)
+    cursor = str(page.jobs[-1].id) if page.more else None
+    if json_output:
+        print_json(page_as_json([job_as_json(job) for job in page.jobs], cursor))
+        return
+    empty = "No jobs match." if wanted or before else "No jobs yet. Enqueue one: pgtask enqueue echo message=hi"
+    print_table(page.jobs, JOB_COLUMNS, empty=empty)
+    if cursor and on_terminal():
+        note(f"There are older jobs: add --before {cursor}")
+
+
+@jobs.command()
+@click.argument("job_id", type=click.IntRange(min=1), metavar="ID")
+@json_option
+def show(job_id: int, json_output: bool) -> None:
+    """Show a job with its runs and logs, and why it waits."""
+    from pgtask.database import listing
+
+    with connected() as connection:
+        details = listing.show_job(connection, job_id)
+    job, now = details.job, details.circumstances
+    explanation = None if now is None else explain(job, now)
+    if json_output:
+        print_json(
+            job_as_json(job)
+            | {
+                "explanation": explanation and explanation._asdict(),
+                "runs": [record_as_json(run) for run in details.runs],
+                "logs": [record_as_json(line) for line in details.logs],
+            }
+        )
+        return
+    remedy = _REMEDIES.get(explanation.reason, "") if explanation else ""
+    print_job(details, explanation, remedy.format(queue=job.queue, worker_id=job.worker_id))
+
+
+@jobs.command()
+@click.argument("ids", type=click.IntRange(min=1), nargs=-1)
+@filter_options
+@yes_option
+@json_option
+def cancel(
+    ids: tuple[int, ...],
+    statuses: tuple[list[JobStatus], ...],
+    queue: str | None,
+    task: str | None,
+    tag: str | None,
+    **options: bool,
+) -> int:
+    """Cancel jobs by id or filter: waiting ones at once, running ones by asking them to stop.
+
+    A filter without --status means all that have not ended.
+    """
+    from pgtask.database import listing
+
+    wanted = _filter(statuses, queue, task, tag)
+    return job_actions.act(job_actions.CANCEL, ids, wanted, listing.LIVE, **options)
+
+
+@jobs.command()
+@click.argument("ids", type=click.IntRange(min=1), nargs=-1)
+@filter_options
+@yes_option
+@json_option
+def retry(
+    ids: tuple[int, ...],
+    statuses: tuple[list[JobStatus], ...],
+    queue: str | None,
+    task: str | None,
+    tag: str | None,
+    **options: bool,
+) -> int:
+    """Put ended jobs back with fresh retries, by id or filter.
+
+    A filter without --status means failed and quarantined ones.
+    """
+    wanted = _filter(statuses, queue, task, tag)
+    failures = frozenset({JobStatus.FAILED, JobStatus.QUARANTINED})
+    return job_actions.act(job_actions.RETRY, ids, wanted, failures, **options)
+
+
+@jobs.command()
+@click.argument("ids", type=click.IntRange(min=1), nargs=-1)
+@filter_options
+@yes_option
+@json_option
+def delete(
+    ids: tuple[int, ...],
+    statuses: tuple[list[JobStatus], ...],
+    queue: str | None,
+    task: str | None,
+    tag: str | None,
+    **options: bool,
+) -> int:
+    """Delete jobs with their runs and logs, for ever, by id or filter; running ones are left alone.
+
+    A filter without --status means all that have ended.
+    """
+    wanted = _filter(statuses, queue, task, tag)
+    return job_actions.act(job_actions.DELETE, ids, wanted, FINAL, **options)
+
+
+def _filter(statuses: tuple[list[JobStatus], ...], queue: str | None, task: str | None, tag: str | None) -> JobFilter:
+    from pgtask.database.listing import JobFilter
+
+    return JobFilter(statuses=parameters.flatten(statuses), queue=queue, task=task, tag=tag)

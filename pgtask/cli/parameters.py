@@ -1,0 +1,108 @@
+"""What options may be beyond click's own types: functions from text, for `type=`.
+
+Their names are what the help shows; what they refuse becomes a usage error in words.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import TypeVar
+
+import click
+
+from pgtask.model import duration as durations
+from pgtask.model.status import MAX_PRIORITY, MIN_PRIORITY, JobStatus, parse_priority
+
+Value = TypeVar("Value")
+
+
+def duration(text: str) -> float:
+    """A length of time, in seconds."""
+    try:
+        return durations.parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
+
+
+def time_limit(text: str) -> float:
+    """A length of time longer than none, in seconds."""
+    seconds = duration(text)
+    if seconds <= 0:
+        raise click.BadParameter("It must be longer than nothing.")
+    return seconds
+
+
+def time(text: str) -> datetime:
+    """An instant; without a zone it is local."""
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{text!r} is no time: write 2026-12-24T18:00, and Z or +01:00 unless it is local."
+        ) from None
+
+
+def priority(text: str) -> int:
+    """A job's priority by number or name."""
+    try:
+        return parse_priority(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
+
+
+def retries(text: str) -> int:
+    """A number of retries."""
+    number = _integer(text)
+    if number is None or not -1 <= number < 2**31:
+        raise click.BadParameter(f"{text!r} is no number of retries: 0 is none, -1 without limit.")
+    return number
+
+
+def queue_priority(text: str) -> int:
+    """A queue's priority."""
+    number = _integer(text)
+    if number is None or not MIN_PRIORITY <= number <= MAX_PRIORITY:
+        raise click.BadParameter(f"{text!r} is no priority: it is a number from {MIN_PRIORITY} to {MAX_PRIORITY}.")
+    return number
+
+
+def status(text: str) -> list[JobStatus]:
+    """Statuses separated by commas."""
+    return [_status(word.strip().lower()) for word in text.split(",") if word.strip()]
+
+
+def flatten(lists: Iterable[Iterable[JobStatus]]) -> frozenset[JobStatus]:
+    """The statuses of an option that may be repeated."""
+    return frozenset(status for statuses in lists for status in statuses)
+
+
+def or_inherit(parse: Callable[[str], Value]) -> Callable[[str], Value | str]:
+    """The type `parse`, which also takes the word INHERIT."""
+
+    def parse_or_inherit(text: str) -> Value | str:
+        return INHERIT if text == INHERIT else parse(text)
+
+    parse_or_inherit.__name__ = parse.__name__
+    return parse_or_inherit
+
+
+INHERIT = "inherit"
+"""What a setting of a queue is set to, to have none of its own."""
+
+
+def _integer(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None
+
+
+def _status(word: str) -> JobStatus:
+    try:
+        return JobStatus(word)
+    except ValueError:
+        close = difflib.get_close_matches(word, list(JobStatus), 1)
+        hint = f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(JobStatus)}."
+        raise click.BadParameter(f"There is no status '{word}'. {hint}") from None

@@ -1,0 +1,122 @@
+"""Opening connections, and what PostgreSQL's errors mean to pgtask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import conninfo
+
+from pgtask.model.errors import ConfigurationError, DatabaseUnavailableError, SchemaError
+
+Connection = psycopg.Connection[Any]
+
+# The hot statements are planned once and without statistics: the numbers of a table that turns over in
+# seconds are always wrong, and each other plan for them is two to six times slower.
+HOT_SETTINGS = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+
+# A claim that a dead worker sent just before it was declared dead ends by then; rescue counts on it.
+STATEMENT_TIMEOUT = 10.0
+
+_KEEPALIVE = {
+    "connect_timeout": "5",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "15000",
+}
+
+
+def connect(
+    url: str,
+    *,
+    application_name: str,
+    settings: dict[str, str] | None = None,
+    statement_timeout: float | None = STATEMENT_TIMEOUT,
+) -> Connection:
+    """Opens a connection in autocommit mode.
+
+    `url` is any libpq URL or connection string; `settings` are PostgreSQL settings for the session;
+    `statement_timeout` is in seconds. Raises DatabaseUnavailableError when PostgreSQL does not answer or
+    refuses, ConfigurationError for a malformed URL.
+    """
+    values = dict(settings or {})
+    if statement_timeout is not None:
+        values["statement_timeout"] = f"{statement_timeout * 1000:.0f}"
+    try:
+        given = conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise ConfigurationError(f"The database URL cannot be read: {one_line(error)}") from None
+    options = " ".join(f"-c {name}={value}" for name, value in values.items())
+    parameters = _KEEPALIVE | given | {"application_name": application_name}
+    parameters["options"] = f"{given.get('options') or ''} {options}".strip()
+    try:
+        return psycopg.connect(**parameters, autocommit=True)  # type: ignore[arg-type]
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailableError(unreachable(url, error)) from error
+
+
+def unreachable(url: str, error: BaseException) -> str:
+    """One line that says which server did not answer, why, and what to do."""
+    given = conninfo.conninfo_to_dict(url)
+    place = f"{given.get('host') or 'the local socket'}"
+    if given.get("port"):
+        place += f":{given['port']}"
+    return f"Cannot reach PostgreSQL at {place} ({one_line(error)}). Start it, or set PGTASK_DATABASE_URL."
+
+
+def one_line(error: BaseException) -> str:
+    """The first telling line of an error's text."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def lost(error: BaseException) -> bool:
+    """Whether the error says that this connection is of no more use and another should be tried.
+
+    Class 08 and 57P01–57P05 (connection ended, server going down or starting), 25006 (a demoted server, read-only),
+    53300 (no free connection), and any failure without a code, which is one of the connection itself.
+    """
+    if isinstance(error, (DatabaseUnavailableError, psycopg.InterfaceError)):
+        return True
+    if not isinstance(error, psycopg.Error):
+        return isinstance(error, OSError)
+    code = error.sqlstate
+    if code is None:
+        return isinstance(error, psycopg.OperationalError)
+    return code[:2] == "08" or code[:4] == "57P0" or code in ("25006", "53300")
+
+
+def refusal(error: BaseException) -> str | None:
+    """Why PostgreSQL refused the data it was sent, or None when the error is of another kind."""
+    kinds = (psycopg.errors.DataError, psycopg.errors.IntegrityError, psycopg.errors.ProgramLimitExceeded)
+    if isinstance(error, kinds) and not lost(error):
+        return error.diag.message_primary or one_line(error)
+    return None
+
+
+@contextmanager
+def translate_errors(url: str = "") -> Iterator[None]:
+    """Turns psycopg's errors about a lost server or a missing schema into pgtask's own."""
+    try:
+        yield
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+        raise SchemaError(
+            f"The pgtask schema is missing or incomplete ({one_line(error)}). Run: pgtask db migrate"
+        ) from error
+    except psycopg.errors.UndefinedFunction as error:
+        raise SchemaError(
+            f"The pgtask schema is older than this version ({one_line(error)}). Run: pgtask db migrate"
+        ) from error
+    except psycopg.Error as error:
+        if lost(error):
+            raise DatabaseUnavailableError(unreachable(url, error)) from error
+        raise

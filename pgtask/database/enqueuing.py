@@ -1,0 +1,64 @@
+"""Enqueueing by a task's name alone, with the defaults that the task has registered."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import errors
+from psycopg.rows import class_row
+
+from pgtask.database import statements
+from pgtask.database.reading import in_words
+from pgtask.model.errors import PayloadError
+
+_ENQUEUE = statements.load("enqueue_by_name")
+
+
+class EnqueuedByName(NamedTuple):
+    """A job's id, whether it was made now or held the unique key, and whether its task is registered."""
+
+    id: int
+    created: bool
+    known: bool
+
+
+def enqueue_by_name(
+    connection: psycopg.Connection[Any],
+    task: str,
+    payload: str,
+    *,
+    queue: str | None = None,
+    priority: int | None = None,
+    delay: float | None = None,
+    scheduled_at: datetime | None = None,
+    unique_key: str | None = None,
+    max_retries: int | None = None,
+    timeout: float | None = None,
+    tags: tuple[str, ...] = (),
+) -> EnqueuedByName:
+    """Enqueues a job; what is None comes from its task. `payload` is the text of a JSON object.
+
+    Raises PayloadError when the database refuses a value.
+    """
+    values = {
+        "task": task,
+        "payload": payload,
+        "queue": queue,
+        "priority": priority,
+        "delay": delay,
+        "scheduled_at": scheduled_at,
+        "unique_key": unique_key,
+        "max_retries": max_retries,
+        "timeout": timeout,
+        "tags": list(tags) or None,
+    }
+    with in_words(connection), connection.cursor(row_factory=class_row(EnqueuedByName)) as cursor:
+        try:
+            row = cursor.execute(_ENQUEUE, values).fetchone()
+        except (errors.DataError, errors.CheckViolation, errors.ProgramLimitExceeded) as error:
+            message, hint = error.diag.message_primary or str(error), error.diag.message_hint
+            raise PayloadError(f"The job was refused: {message}." + (f" {hint}" if hint else "")) from error
+    assert row is not None
+    return row

@@ -1,0 +1,186 @@
+"""Putting jobs in, and acting on one by its id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg.rows import class_row
+
+from pgtask.database import statements
+from pgtask.model.errors import JobNotFoundError, JobStateError, PayloadError
+from pgtask.model.job import JobRecord, NewJob
+
+_ENQUEUE_ONE = statements.load("enqueue_job")
+_ENQUEUE_MANY = statements.load("enqueue_jobs")
+_FIND_UNIQUE = statements.load("find_unique_job")
+_RESERVE_IDS = statements.load("reserve_job_ids")
+_COPY = statements.load("copy_jobs")
+_INSTANT = statements.load("current_instant")
+_CANCEL = statements.load("cancel_jobs")
+_RETRY = statements.load("retry_jobs")
+_READ = statements.load("read_job")
+
+# From here on COPY is faster than one INSERT from a JSON array, by 1.3 to 1.6 times.
+COPY_FROM = 5000
+
+
+class Enqueued(NamedTuple):
+    """The id of a job, and whether it was made now or is the live holder of the unique key."""
+
+    id: int
+    created: bool
+
+
+def enqueue(connection: psycopg.Connection[Any], job: NewJob, payload: str) -> Enqueued:
+    """Inserts a job on a connection of anyone's, inside its transaction if one is open.
+
+    `payload` is the text of a JSON object. Raises PayloadError when a column refuses a value.
+    """
+    arguments = _arguments(job) | {"payload": payload}
+    while True:
+        row = _one(connection, _ENQUEUE_ONE, arguments)
+        if row is not None:
+            return Enqueued(row, created=True)
+        row = _one(connection, _FIND_UNIQUE, {"unique_key": job.unique_key})
+        if row is not None:
+            return Enqueued(row, created=False)
+
+
+async def enqueue_async(connection: psycopg.AsyncConnection[Any], job: NewJob, payload: str) -> Enqueued:
+    """`enqueue` on an asyncio connection."""
+    arguments = _arguments(job) | {"payload": payload}
+    while True:
+        for query, values, created in (
+            (_ENQUEUE_ONE, arguments, True),
+            (_FIND_UNIQUE, {"unique_key": job.unique_key}, False),
+        ):
+            try:
+                cursor = await connection.execute(query, values)
+            except psycopg.errors.DataError as error:
+                raise _refused(error) from error
+            except psycopg.errors.CheckViolation as error:
+                raise _refused(error) from error
+            row = await cursor.fetchone()
+            if row is not None:
+                return Enqueued(_first(row), created)
+
+
+def _one(connection: psycopg.Connection[Any], query: bytes, arguments: dict[str, Any]) -> int | None:
+    try:
+        row = connection.execute(query, arguments).fetchone()
+    except (psycopg.errors.DataError, psycopg.errors.CheckViolation) as error:
+        raise _refused(error) from error
+    return None if row is None else _first(row)
+
+
+def _first(row: Any) -> int:
+    # The caller's connection may have a row factory of its own.
+    return int(row["id"] if isinstance(row, dict) else row[0])
+
+
+def _refused(error: psycopg.Error) -> PayloadError:
+    return PayloadError(f"PostgreSQL refused the job: {error.diag.message_primary or error}")
+
+
+def enqueue_many(connection: psycopg.Connection[Any], job: NewJob, payloads: Sequence[str]) -> list[int]:
+    """Inserts a job for each payload (texts of JSON objects), all or none, and returns their ids in order.
+
+    Long lists go by COPY. Raises PayloadError when a column refuses a value.
+    """
+    try:
+        with connection.transaction():
+            if len(payloads) >= COPY_FROM:
+                return _copy(connection, job, payloads)
+            arguments = _arguments(job) | {"payloads": f"[{','.join(payloads)}]"}
+            return [_first(row) for row in connection.execute(_ENQUEUE_MANY, arguments)]
+    except (psycopg.errors.DataError, psycopg.errors.CheckViolation) as error:
+        raise _refused(error) from error
+
+
+def _copy(connection: psycopg.Connection[Any], job: NewJob, payloads: Sequence[str]) -> list[int]:
+    with connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
+        cursor.execute(_RESERVE_IDS, {"count": len(payloads)})
+        ids: list[int] = [row[0] for row in cursor]
+        due = job.scheduled_at
+        if due is None:
+            cursor.execute(_INSTANT, {"delay": job.delay or 0.0})
+            (due,) = cursor.fetchone() or (None,)
+        shared = (
+            job.queue,
+            job.priority,
+            due,
+            job.max_retries,
+            job.retry_strategy,
+            job.retry_delay,
+            job.max_retry_delay,
+            job.timeout,
+            list(job.tags) or None,
+            job.traceparent,
+        )
+        tail = _copy_line(shared)
+        task = _copy_line((job.task,))
+        escape = {ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
+        with cursor.copy(_COPY) as copy:
+            for start in range(0, len(ids), 1000):
+                lines = zip(ids[start : start + 1000], payloads[start : start + 1000], strict=True)
+                copy.write("".join(f"{id}\t{task}\t{text.translate(escape)}\t{tail}\n" for id, text in lines))
+    return ids
+
+
+def _copy_line(values: tuple[Any, ...]) -> str:
+    return "\t".join("\\N" if value is None else _copy_text(value) for value in values)
+
+
+def _copy_text(value: Any) -> str:
+    if isinstance(value, list):
+        quoted = (str(item).replace("\\", "\\\\").replace('"', '\\"') for item in value)
+        value = "{" + ",".join(f'"{item}"' for item in quoted) + "}"
+    text = str(value)
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _arguments(job: NewJob) -> dict[str, Any]:
+    arguments = asdict(job)
+    arguments["tags"] = list(job.tags) or None
+    return arguments
+
+
+def read(connection: psycopg.Connection[Any], job_id: int) -> JobRecord:
+    """The job as it stands now. Raises JobNotFoundError."""
+    with connection.cursor(row_factory=class_row(JobRecord)) as cursor:
+        record = cursor.execute(_READ, {"id": job_id}).fetchone()
+    if record is None:
+        raise JobNotFoundError(job_id)
+    return record
+
+
+def cancel(connection: psycopg.Connection[Any], job_id: int) -> str:
+    """Cancels a job. Returns `cancelled`, `requested` when it runs and was asked to stop, or the final status
+    of one that has already ended. Raises JobNotFoundError."""
+    return _act(connection, _CANCEL, job_id)
+
+
+def retry(connection: psycopg.Connection[Any], job_id: int) -> None:
+    """Puts a failed, cancelled or quarantined job back with fresh retries.
+
+    Raises JobNotFoundError; JobStateError when it is live or completed, or when another live job holds its unique key.
+    """
+    try:
+        answer = _act(connection, _RETRY, job_id)
+    except psycopg.errors.UniqueViolation as error:
+        raise JobStateError(error.diag.message_primary or str(error)) from error
+    if answer == "completed":
+        raise JobStateError(f"Job {job_id} is completed. To run it again, enqueue a new job.")
+    if answer == "active":
+        raise JobStateError(f"Job {job_id} has not ended, so there is nothing to retry.")
+
+
+def _act(connection: psycopg.Connection[Any], query: bytes, job_id: int) -> str:
+    with connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
+        row = cursor.execute(query, {"ids": [job_id]}).fetchone()
+    if row is None or row[1] is None:
+        raise JobNotFoundError(job_id)
+    return str(row[1])

@@ -1,0 +1,177 @@
+"""Who owns which running jobs: leases, heartbeats, and freeing the jobs of the dead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from pgtask.database import statements
+
+_REGISTER = statements.load("register_worker")
+_HEARTBEAT = statements.load("heartbeat")
+_END_WORKER = statements.load("end_worker")
+_BURY = statements.load("bury_workers")
+_OWNERLESS = statements.load("find_ownerless")
+_RECENT_DEATHS = statements.load("recent_deaths")
+_FREE = statements.load("free_jobs")
+_END_BACKENDS = statements.load("end_backends")
+_REMAINING = statements.load("remaining_jobs")
+_LEAD = statements.load("lead")
+_RESIGN = statements.load("resign")
+
+Pair = tuple[int, int]
+
+
+@dataclass(slots=True)
+class Beat:
+    """A heartbeat's answer. `alive` False: this worker was declared dead. Pairs are (job id, attempt)."""
+
+    alive: bool = False
+    stop: bool = False
+    lost: list[Pair] = field(default_factory=list)
+    cancel: list[Pair] = field(default_factory=list)
+
+
+def register(
+    connection: psycopg.Connection[Any],
+    *,
+    name: str,
+    host: str,
+    pid: int,
+    version: str,
+    queues: Sequence[str] | None,
+    executors: int,
+    slots: int,
+    lease: float,
+) -> int:
+    """Makes a worker known and gives it an id that no worker had before. `lease` is in seconds."""
+    arguments = {
+        "name": name,
+        "host": host,
+        "pid": pid,
+        "version": version,
+        "queues": None if queues is None else list(queues),
+        "executors": executors,
+        "slots": slots,
+        "lease": lease,
+    }
+    row = connection.execute(_REGISTER, arguments).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def heartbeat(
+    connection: psycopg.Connection[Any],
+    worker_id: int,
+    held: Sequence[Pair],
+    *,
+    running: int,
+    cpu_percent: float | None,
+    rss_bytes: int | None,
+) -> Beat:
+    """Renews the lease and learns what became of the jobs held."""
+    arguments = {
+        "worker_id": worker_id,
+        "ids": [pair[0] for pair in held],
+        "attempts": [pair[1] for pair in held],
+        "running": running,
+        "cpu_percent": cpu_percent,
+        "rss_bytes": rss_bytes,
+    }
+    beat = Beat()
+    for kind, id, attempt in connection.execute(_HEARTBEAT, arguments):
+        if kind == "lost":
+            beat.lost.append((id, attempt))
+        elif kind == "cancel":
+            beat.cancel.append((id, attempt))
+        else:
+            beat.alive = True
+            beat.stop = kind == "stop"
+    return beat
+
+
+def end_worker(connection: psycopg.Connection[Any], worker_id: int) -> None:
+    """Ends a worker's lease at its orderly shutdown."""
+    connection.execute(_END_WORKER, {"worker_id": worker_id})
+
+
+def bury_dead(connection: psycopg.Connection[Any], worker_id: int) -> list[tuple[int, str, str]]:
+    """Declares workers dead whose lease ran out, if this worker may; returns their (id, name, host)."""
+    return connection.execute(_BURY, {"worker_id": worker_id}).fetchall()
+
+
+def died_within(connection: psycopg.Connection[Any], seconds: float) -> bool:
+    """Whether any worker ended or died within so many seconds."""
+    row = connection.execute(_RECENT_DEATHS, {"seconds": seconds}).fetchone()
+    return bool(row and row[0])
+
+
+def rescue(connection: psycopg.Connection[Any], worker_id: int) -> list[Pair]:
+    """Frees the running jobs that no living worker owns, if this worker may; returns (job id, attempt) pairs."""
+    dead = [row[0] for row in connection.execute(_OWNERLESS, {"worker_id": worker_id})]
+    if not dead:
+        return []
+    return free(connection, dead, None, started=None, outcome="lost", error="Its worker died.")
+
+
+def free(
+    connection: psycopg.Connection[Any],
+    worker_ids: list[int],
+    executor: int | None,
+    *,
+    started: Sequence[int] | None,
+    outcome: str,
+    error: str | None,
+    held: Sequence[Pair] = (),
+) -> list[Pair]:
+    """Frees the running jobs of workers, or of one executor, but those `held`; returns (job id, attempt) pairs.
+
+    `started` are the ids that leave a run with `outcome` and `error`; None means all.
+    """
+    arguments = {
+        "worker_ids": worker_ids,
+        "executor": executor,
+        "held_ids": [pair[0] for pair in held],
+        "held_attempts": [pair[1] for pair in held],
+        "started_ids": None if started is None else list(started),
+        "outcome": outcome,
+        "error_type": None,
+        "error": error,
+    }
+    return [(row[0], row[1]) for row in connection.execute(_FREE, arguments, prepare=False)]
+
+
+def end_backends(connection: psycopg.Connection[Any], application_name: str) -> int:
+    """Ends the other server processes of that name and returns how many there still were."""
+    row = connection.execute(_END_BACKENDS, {"application_name": application_name}).fetchone()
+    return int(row[0]) if row else 0
+
+
+def anything_left(
+    connection: psycopg.Connection[Any],
+    worker_id: int,
+    tasks: Sequence[str],
+    queues: Sequence[str] | None,
+) -> bool:
+    """Whether a draining worker has anything left to run."""
+    arguments = {
+        "worker_id": worker_id,
+        "tasks": list(tasks),
+        "queues": None if queues is None else list(queues),
+    }
+    row = connection.execute(_REMAINING, arguments).fetchone()
+    return bool(row and row[0])
+
+
+def lead(connection: psycopg.Connection[Any], name: str, worker_id: int, seconds: float) -> bool:
+    """Takes or renews a leadership for so many seconds; False while another worker holds it."""
+    arguments = {"name": name, "worker_id": worker_id, "seconds": seconds}
+    return connection.execute(_LEAD, arguments).fetchone() is not None
+
+
+def resign(connection: psycopg.Connection[Any], name: str, worker_id: int) -> None:
+    """Gives a leadership up."""
+    connection.execute(_RESIGN, {"name": name, "worker_id": worker_id})

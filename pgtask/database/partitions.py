@@ -1,0 +1,188 @@
+"""Upkeep of history: partitions of pgtask.runs made ahead, what is past its retention removed.
+
+Any worker may call it, as often as it likes. Each step is a short transaction of its own that gives
+up rather than wait for a lock, so that it never stands in the way of a job.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import errors, sql
+from psycopg.rows import TupleRow, tuple_row
+
+from pgtask.database import statements
+
+DAY = timedelta(days=1)
+WEEK = timedelta(days=7)
+
+# Days of retention beyond which a partition holds a week: few partitions plan faster.
+WEEKLY_BEYOND = 30
+DAYS_AHEAD = timedelta(days=3)
+WEEK_AHEAD = WEEK
+
+# A retention beyond any calendar counts as a hundred years.
+MAX_DAYS = 36500
+
+
+# Rows a transaction deletes, and seconds that one call spends on deleting; the next call goes on.
+BATCH = 2000
+SECONDS = 5.0
+
+_BEGIN = statements.load("begin_maintenance")
+_RETENTION = statements.load("read_retention")
+_PARTITIONS = statements.load("list_partitions")
+_LOCK_DEFAULT = statements.load("lock_default_partition")
+_DEFAULT_HOLDS = statements.load("default_holds")
+_CREATE = sql.SQL(statements.load("create_partition").decode())
+_ATTACH = sql.SQL(statements.load("attach_partition").decode())
+_DROP = sql.SQL(statements.load("drop_partition").decode())
+_PRUNE_DEFAULT_RUNS = statements.load("prune_default_runs")
+_PRUNE_LOGS = statements.load("prune_logs")
+_PRUNE_STATS = statements.load("prune_stats")
+_PRUNE_WORKERS = statements.load("prune_workers")
+
+
+@dataclass(slots=True)
+class Maintained:
+    """What one call did. Not `complete`: time was up, or a lock not to be had; call again soon."""
+
+    created: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    deleted_runs: int = 0
+    deleted_logs: int = 0
+    deleted_stats: int = 0
+    deleted_workers: int = 0
+    complete: bool = True
+
+
+def maintain(connection: psycopg.Connection[Any]) -> Maintained:
+    """Creates the partitions of the coming days and removes what is past its retention.
+
+    `connection` must not be in a transaction. Never waits over 300 ms for a lock and deletes for
+    about five seconds at most. Returns at once when another worker is at it.
+    """
+    done = Maintained()
+    for step in (_create_ahead, _drop_expired, _delete_expired):
+        try:
+            step(connection, done)
+        except (_NotNowError, errors.LockNotAvailable):
+            done.complete = False
+    return done
+
+
+class _NotNowError(Exception):
+    """Another worker is at it, or time is up."""
+
+
+class _Retention(NamedTuple):
+    """The database's clock, and the days that things are kept; None is for ever."""
+
+    now: datetime
+    runs: float | None
+    stats: float | None
+    workers: float | None
+
+    def before(self, days: float | None) -> datetime | None:
+        """The instant before which things kept for so many days have expired."""
+        return None if days is None else self.now - timedelta(days=min(max(days, 0), MAX_DAYS))
+
+
+def _create_ahead(connection: psycopg.Connection[Any], done: Maintained) -> None:
+    free_from = datetime.min.replace(tzinfo=UTC)
+    while True:
+        with _turn(connection) as cursor:
+            retention = _retention(cursor)
+            weekly = retention.runs is None or retention.runs > WEEKLY_BEYOND
+            today = retention.now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            ends = [ends_at for _, ends_at in cursor.execute(_PARTITIONS)]
+            begins_at = max(today, free_from, *ends)
+            ends_at = begins_at + (WEEK if weekly else DAY)
+            if begins_at > retention.now + (WEEK_AHEAD if weekly else DAYS_AHEAD):
+                return
+            cursor.execute(_LOCK_DEFAULT)
+            bounds = {"begins_at": begins_at, "ends_at": ends_at}
+            if _row(cursor.execute(_DEFAULT_HOLDS, bounds)) == (True,):
+                # Runs of the range came before its partition, and stay where they are.
+                free_from = begins_at + DAY
+                continue
+            name = f"runs_{begins_at:%Y%m%d}"
+            partition = sql.Identifier("pgtask", name)
+            cursor.execute(_CREATE.format(partition=partition))
+            cursor.execute(
+                _ATTACH.format(
+                    partition=partition,
+                    begins_at=sql.Literal(begins_at),
+                    ends_at=sql.Literal(ends_at),
+                )
+            )
+        done.created.append(name)
+
+
+def _drop_expired(connection: psycopg.Connection[Any], done: Maintained) -> None:
+    while True:
+        with _turn(connection) as cursor:
+            retention = _retention(cursor)
+            before = retention.before(retention.runs)
+            name, ends_at = cursor.execute(_PARTITIONS).fetchone() or (None, None)
+            if before is None or name is None or ends_at > before:
+                return
+            cursor.execute(_DROP.format(partition=sql.Identifier("pgtask", name)))
+        done.dropped.append(name)
+
+
+def _delete_expired(connection: psycopg.Connection[Any], done: Maintained) -> None:
+    with _turn(connection) as cursor:
+        retention = _retention(cursor)
+    deadline = time.monotonic() + SECONDS
+    runs, stats = retention.before(retention.runs), retention.before(retention.stats)
+    workers = retention.before(retention.workers)
+    for rows in _delete(connection, _PRUNE_DEFAULT_RUNS, runs, deadline):
+        done.deleted_runs += rows
+    for rows in _delete(connection, _PRUNE_STATS, stats, deadline):
+        done.deleted_stats += rows
+    for rows in _delete(connection, _PRUNE_WORKERS, workers, deadline):
+        done.deleted_workers += rows
+    for rows in _delete(connection, _PRUNE_LOGS, runs, deadline):
+        done.deleted_logs += rows
+
+
+def _delete(
+    connection: psycopg.Connection[Any],
+    statement: bytes,
+    before: datetime | None,
+    deadline: float,
+) -> Iterator[int]:
+    """Deletes what is older in batches, and says after each how many rows went."""
+    rows = BATCH
+    while before is not None and rows == BATCH:
+        with _turn(connection) as cursor:
+            rows = cursor.execute(statement, {"before": before, "limit": BATCH}).rowcount
+        yield rows
+        if rows == BATCH and time.monotonic() >= deadline:
+            raise _NotNowError
+
+
+@contextmanager
+def _turn(connection: psycopg.Connection[Any]) -> Iterator[psycopg.Cursor[TupleRow]]:
+    """A transaction of upkeep. Raises _NotNowError when another worker is in one."""
+    with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
+        if not _row(cursor.execute(_BEGIN))[0]:
+            raise _NotNowError
+        yield cursor
+
+
+def _retention(cursor: psycopg.Cursor[TupleRow]) -> _Retention:
+    return _Retention(*_row(cursor.execute(_RETENTION)))
+
+
+def _row(cursor: psycopg.Cursor[TupleRow]) -> TupleRow:
+    row = cursor.fetchone()
+    assert row is not None
+    return row

@@ -1,0 +1,65 @@
+"""How operators' statements run: reads see one instant and end in time, refusals come in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import errors
+
+from pgtask.database import statements
+from pgtask.database.connection import one_line, translate_errors
+from pgtask.model.errors import PgTaskError
+
+_BEGIN = statements.load("begin_reading")
+_LIMIT = statements.load("limit_reading")
+
+READ_TIMEOUT = 5.0
+
+
+class TimeLimitError(PgTaskError):
+    """PostgreSQL did not finish a statement within its time limit."""
+
+
+@contextmanager
+def reading(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """A read-only transaction at one instant, in which no statement takes longer than READ_TIMEOUT.
+
+    The connection must not be in a transaction. Raises TimeLimitError.
+    """
+    with in_words(connection), connection.transaction():
+        connection.execute(_BEGIN)
+        connection.execute(_LIMIT, {"milliseconds": f"{READ_TIMEOUT * 1000:.0f}"})
+        try:
+            yield
+        except errors.QueryCanceled as error:
+            raise TimeLimitError(
+                f"This took longer than {READ_TIMEOUT:g} s and was stopped. "
+                "Ask for less: a status, a queue, a task or a shorter time."
+            ) from error
+
+
+@contextmanager
+def in_words(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Turns what PostgreSQL refuses into errors of pgtask that say it in one line."""
+    with translate_errors(""):
+        dsn = connection.info.dsn
+    try:
+        with translate_errors(dsn):
+            yield
+    except errors.QueryCanceled as error:
+        raise TimeLimitError(
+            "PostgreSQL stopped this at its time limit, so nothing was changed. "
+            "Something else may hold the rows: try again."
+        ) from error
+    except errors.InsufficientPrivilege as error:
+        raise PgTaskError(f"This database role may not do that ({one_line(error)}).") from error
+    except psycopg.Error as error:
+        raise PgTaskError(f"PostgreSQL refused: {_reason(error)}") from error
+
+
+def _reason(error: psycopg.Error) -> str:
+    reason = error.diag.message_primary or one_line(error)
+    return f"{reason}. {error.diag.message_hint}" if error.diag.message_hint else reason

@@ -1,0 +1,17 @@
+-- Enqueues a job with the defaults that its task has registered. Locks: the new row. Index: tasks_pkey, jobs_unique_key.
+-- `created` is false when the job was there before this statement: the live holder of the unique key.
+SELECT enqueued.id,
+       NOT EXISTS (SELECT FROM pgtask.jobs j WHERE j.id = enqueued.id) AS created,
+       EXISTS (SELECT FROM pgtask.tasks t WHERE t.name = %(task)s::text) AS known
+  FROM pgtask.enqueue(
+           task => %(task)s::text,
+           payload => %(payload)s::jsonb,
+           queue => %(queue)s::text,
+           priority => %(priority)s::int4,
+           delay => make_interval(secs => %(delay)s::float8),
+           scheduled_at => %(scheduled_at)s::timestamptz,
+           unique_key => %(unique_key)s::text,
+           max_retries => %(max_retries)s::int4,
+           timeout => make_interval(secs => %(timeout)s::float8),
+           tags => %(tags)s::text[]
+       ) AS enqueued (id);

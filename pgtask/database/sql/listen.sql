@@ -1,0 +1,2 @@
+-- Subscribes to pgtask's one channel.
+LISTEN pgtask;

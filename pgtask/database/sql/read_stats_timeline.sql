@@ -1,0 +1,33 @@
+-- Attempts that ended in each of the last `buckets` spans of `width` seconds, oldest first, with those that did not complete.
+-- Takes no locks. Index: stats_minute_pkey; runs_finished_at for what has not been rolled up, from the last minute that was.
+WITH span AS MATERIALIZED (
+    SELECT began.at,
+           greatest(coalesce((SELECT max(s.minute) FROM pgtask.stats_minute s), began.at), began.at) AS edge
+      FROM (SELECT date_trunc('minute', now())
+                   - make_interval(secs => %(width)s::float8 * (%(buckets)s::int4 - 1)) AS at) began
+), ended AS (
+    SELECT s.minute AS at,
+           s.completed,
+           s.failed + s.retried AS unsuccessful
+      FROM pgtask.stats_minute s
+     WHERE s.minute >= (SELECT span.at FROM span)
+       AND s.minute < (SELECT span.edge FROM span)
+       AND (%(queue)s::text IS NULL OR s.queue = %(queue)s::text)
+     UNION ALL
+    SELECT date_trunc('minute', r.finished_at),
+           count(*) FILTER (WHERE r.outcome = 'completed'),
+           count(*) FILTER (WHERE r.outcome <> 'completed')
+      FROM pgtask.runs r
+     WHERE r.finished_at >= (SELECT span.edge FROM span)
+       AND r.outcome IN ('completed', 'failed', 'timeout', 'crashed')
+       AND (%(queue)s::text IS NULL OR r.queue = %(queue)s::text)
+     GROUP BY 1
+)
+SELECT span.at + make_interval(secs => %(width)s::float8 * bucket.number) AS began_at,
+       coalesce(sum(ended.completed), 0)::int8 AS completed,
+       coalesce(sum(ended.unsuccessful), 0)::int8 AS unsuccessful
+  FROM span
+ CROSS JOIN generate_series(0, %(buckets)s::int4 - 1) AS bucket (number)
+  LEFT JOIN ended ON floor(extract(epoch FROM ended.at - span.at) / %(width)s::float8) = bucket.number
+ GROUP BY 1
+ ORDER BY 1;

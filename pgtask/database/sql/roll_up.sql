@@ -1,0 +1,42 @@
+-- Recomputes the latest minutes of the statistics from the runs: from the last minute that was rolled up, or the one before
+-- this, whichever is earlier, but no further back than an hour. Repeating it changes nothing, and older minutes stay.
+-- Locks: the rows of those minutes, in the order of the primary key. Index: runs_finished_at, stats_minute_pkey.
+INSERT INTO pgtask.stats_minute (minute, queue, task, completed, failed, retried, cancelled, lost, run_seconds, wait_seconds,
+                                 max_run_seconds, max_wait_seconds)
+SELECT date_trunc('minute', r.finished_at),
+       r.queue,
+       r.task,
+       count(*) FILTER (WHERE r.outcome = 'completed'),
+       count(*) FILTER (WHERE r.outcome IN ('failed', 'timeout', 'crashed') AND r.final),
+       count(*) FILTER (WHERE r.outcome IN ('failed', 'timeout', 'crashed') AND NOT r.final),
+       count(*) FILTER (WHERE r.outcome = 'cancelled'),
+       count(*) FILTER (WHERE r.outcome = 'lost'),
+       coalesce(sum(ran.seconds), 0),
+       coalesce(sum(waited.seconds), 0),
+       coalesce(max(ran.seconds), 0),
+       coalesce(max(waited.seconds), 0)
+  FROM pgtask.runs r
+ CROSS JOIN LATERAL (
+    SELECT CASE WHEN r.outcome IN ('completed', 'failed', 'timeout', 'crashed')
+                THEN greatest(extract(epoch FROM r.finished_at - r.started_at)::float8, 0) END AS seconds
+ ) ran
+ CROSS JOIN LATERAL (
+    SELECT CASE WHEN r.outcome IN ('completed', 'failed', 'timeout', 'crashed')
+                THEN greatest(extract(epoch FROM r.started_at - r.scheduled_at)::float8, 0) END AS seconds
+ ) waited
+ WHERE r.finished_at >= date_trunc('minute', greatest(
+           least(coalesce((SELECT max(s.minute) FROM pgtask.stats_minute s), '-infinity'), now() - interval '1 minute'),
+           now() - interval '1 hour'))
+   AND r.outcome NOT IN ('released', 'snoozed')
+ GROUP BY 1, 2, 3
+ ORDER BY 1, 2, 3
+    ON CONFLICT (minute, queue, task) DO UPDATE
+   SET completed = excluded.completed,
+       failed = excluded.failed,
+       retried = excluded.retried,
+       cancelled = excluded.cancelled,
+       lost = excluded.lost,
+       run_seconds = excluded.run_seconds,
+       wait_seconds = excluded.wait_seconds,
+       max_run_seconds = excluded.max_run_seconds,
+       max_wait_seconds = excluded.max_wait_seconds;

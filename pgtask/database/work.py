@@ -1,0 +1,283 @@
+"""An executor's connection: claiming jobs, handing in how they ended, and what goes with it.
+
+All calls here are batches. Completing one batch and claiming the next is one pipeline, hence one transaction
+and one round trip.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import psycopg
+
+from pgtask.database import connection as connections
+from pgtask.database import ownership, statements
+
+_CLAIM = statements.load("claim_jobs")
+_ADVANCE = statements.load("advance_lane")
+_SWEEP = statements.load("sweep_lanes")
+_GATE = statements.load("open_gate")
+_COMPLETE = statements.load("complete_jobs")
+_END = statements.load("end_jobs")
+_FIND_RUNS = statements.load("find_run_attempts")
+_REGISTER_TASK = statements.load("register_task")
+_PROGRESS = statements.load("write_progress")
+_LOGS = statements.load("write_logs")
+
+
+class Position(NamedTuple):
+    """A place in a lane: jobs at or before it have been looked at."""
+
+    time: datetime
+    id: int
+
+
+START = Position(datetime(1970, 1, 1, tzinfo=UTC), 0)
+
+
+class ClaimedRow(NamedTuple):
+    """A job as the claim returns it; the payload is still text."""
+
+    id: int
+    attempt: int
+    task: str
+    queue: str
+    payload: str
+    timeout: float | None
+    retry_count: int
+    priority: int
+    scheduled_at: datetime
+
+
+class LaneRow(NamedTuple):
+    """A lane that holds jobs, with its queue's priority and timeout in seconds.
+
+    due_in is the seconds until the next one waiting for its time, instant the database's clock.
+    """
+
+    queue: str
+    priority: int
+    queue_priority: int
+    timeout: float | None
+    due_in: float | None
+    instant: datetime
+
+
+@dataclass(slots=True)
+class ClaimRequest:
+    """Which lanes to claim from, best first, each from its watermark, and how many jobs at most."""
+
+    queues: list[str]
+    priorities: list[int]
+    after_times: list[datetime]
+    after_ids: list[int]
+    limit: int
+
+
+@dataclass(slots=True)
+class Completions:
+    """Attempts that completed. Ages are seconds from the event to this moment."""
+
+    ids: list[int] = field(default_factory=list)
+    attempts: list[int] = field(default_factory=list)
+    started: list[float] = field(default_factory=list)
+    ended: list[float] = field(default_factory=list)
+    results: list[str | None] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Endings:
+    """Attempts that ended otherwise. `finals` ends the job whatever retries are left; `delays` (seconds) replaces the
+    backoff; `started` None means that the attempt never began."""
+
+    ids: list[int] = field(default_factory=list)
+    attempts: list[int] = field(default_factory=list)
+    started: list[float | None] = field(default_factory=list)
+    ended: list[float] = field(default_factory=list)
+    outcomes: list[str] = field(default_factory=list)
+    finals: list[bool] = field(default_factory=list)
+    delays: list[float | None] = field(default_factory=list)
+    error_types: list[str | None] = field(default_factory=list)
+    errors: list[str | None] = field(default_factory=list)
+    tracebacks: list[str | None] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Notes:
+    """Progress (job id: attempt, percent, message) and log lines (job id, monotonic instant, attempt, number, level, message)."""
+
+    progress: dict[int, tuple[int, int, str | None]] = field(default_factory=dict)
+    logs: list[tuple[int, float, int, int, str, str]] = field(default_factory=list)
+
+
+class Exchanged(NamedTuple):
+    """What one exchange brought: the ids whose completion and ending were accepted, and the jobs claimed."""
+
+    completed: set[int]
+    ended: set[int]
+    claimed: list[ClaimedRow]
+
+
+class WorkConnection:
+    """One executor's connection to the database.
+
+    Every method raises psycopg errors as they come: `connection.lost` tells which mean that this connection is
+    done for, and then what was sent may or may not have happened.
+    """
+
+    def __init__(self, url: str, worker_id: int, executor: int) -> None:
+        self._connection = connections.connect(
+            url,
+            application_name=executor_name(worker_id, executor),
+            settings=connections.HOT_SETTINGS,
+        )
+        self._identity = {"worker_id": worker_id, "executor": executor}
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._connection.close()
+
+    def register_tasks(self, tasks: Iterable[dict[str, Any]]) -> None:
+        """Makes tasks known with their defaults, in the order of their names."""
+        with self._connection.transaction():
+            for task in sorted(tasks, key=lambda task: str(task["name"])):
+                self._connection.execute(_REGISTER_TASK, task)
+
+    def exchange(
+        self,
+        completions: Completions | None,
+        endings: Endings | None,
+        notes: Notes | None,
+        claim: ClaimRequest | None,
+        tasks: list[str],
+    ) -> Exchanged:
+        """Hands in what ended and claims what is next, all or nothing."""
+        completed = ended = claimed = None
+        # Without BEGIN the statements of one pipeline are one implicit transaction, committed at its end.
+        with self._connection.pipeline():
+            if notes is not None:
+                self._write_notes(notes)
+            if completions is not None:
+                completed = self._run(
+                    _COMPLETE,
+                    {
+                        "ids": completions.ids,
+                        "attempts": completions.attempts,
+                        "started": completions.started,
+                        "ended": completions.ended,
+                        "results": completions.results,
+                    },
+                )
+            if endings is not None:
+                ended = self._run(_END, self._ending_arguments(endings))
+            if claim is not None:
+                claimed = self._run(
+                    _CLAIM,
+                    {
+                        "queues": claim.queues,
+                        "priorities": claim.priorities,
+                        "after_times": claim.after_times,
+                        "after_ids": claim.after_ids,
+                        "limit": claim.limit,
+                        "tasks": tasks,
+                    },
+                )
+        return Exchanged(
+            {row[0] for row in completed.fetchall()} if completed else set(),
+            {row[0] for row in ended.fetchall()} if ended else set(),
+            [ClaimedRow._make(row) for row in claimed.fetchall()] if claimed else [],
+        )
+
+    def _run(self, query: bytes, arguments: dict[str, Any]) -> psycopg.Cursor[Any]:
+        return self._connection.execute(query, self._identity | arguments, prepare=True, binary=True)
+
+    @staticmethod
+    def _ending_arguments(endings: Endings) -> dict[str, Any]:
+        return {name: getattr(endings, name) for name in Endings.__slots__}
+
+    def _write_notes(self, notes: Notes) -> None:
+        if notes.progress:
+            ids, values = list(notes.progress), list(notes.progress.values())
+            attempts, progress, messages = (list(column) for column in zip(*values, strict=True))
+            self._run(
+                _PROGRESS,
+                {"ids": ids, "attempts": attempts, "progress": progress, "messages": messages},
+            )
+        if notes.logs:
+            names = ("ids", "ages", "attempts", "lines", "levels", "messages")
+            columns = [list(column) for column in zip(*notes.logs, strict=True)]
+            now = time.monotonic()
+            columns[1] = [now - instant for instant in columns[1]]
+            self._run(_LOGS, dict(zip(names, columns, strict=True)))
+
+    def advance(
+        self, queue: str, priority: int, after: Position, examine: int, limit: int, tasks: list[str]
+    ) -> tuple[list[ClaimedRow], Position | None, bool]:
+        """Looks at up to `examine` due rows of a lane and claims up to `limit` of them.
+
+        Returns the jobs, the position reached (None when more was claimable than `limit`, or nothing was there), and
+        whether the lane's due rows go on beyond it.
+        """
+        rows = self._run(
+            _ADVANCE,
+            {
+                "queue": queue,
+                "priority": priority,
+                "after_time": after.time,
+                "after_id": after.id,
+                "examine": examine,
+                "limit": limit,
+                "tasks": tasks,
+            },
+        ).fetchall()
+        *claims, (last_id, examined, _, _, _, _, claimable, _, last_time) = rows
+        claimed = [ClaimedRow._make(row) for row in claims]
+        if last_id is None:
+            return claimed, None, False
+        if claimable > limit:
+            return claimed, None, True
+        return claimed, Position(last_time, last_id), examined == examine
+
+    def sweep(self, queues: Sequence[str] | None) -> list[LaneRow]:
+        """The lanes that hold jobs in these queues (None: all)."""
+        arguments = {"queues": None if queues is None else list(queues)}
+        return [LaneRow._make(row) for row in self._run(_SWEEP, arguments)]
+
+    def open_gate(self, seconds: float) -> None:
+        """Asks for notifications for so many seconds from now."""
+        self._run(_GATE, {"milliseconds": int(seconds * 1000)})
+
+    def recorded(self, pairs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Which of these (job id, attempt) pairs have a run."""
+        arguments = {"ids": [pair[0] for pair in pairs], "attempts": [pair[1] for pair in pairs]}
+        return {(row[0], row[1]) for row in self._run(_FIND_RUNS, arguments)}
+
+    def release_unanswered(self, held: Sequence[tuple[int, int]]) -> int:
+        """Frees what this executor claimed on an earlier connection without getting the answer; returns how many.
+
+        The earlier connection's server process is ended first: a claim it still had under way would otherwise
+        commit behind our back. `held` are the (job id, attempt) pairs that did arrive.
+        """
+        name = executor_name(self._identity["worker_id"], self._identity["executor"])
+        deadline = time.monotonic() + connections.STATEMENT_TIMEOUT
+        while ownership.end_backends(self._connection, name) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        freed = ownership.free(
+            self._connection,
+            [self._identity["worker_id"]],
+            self._identity["executor"],
+            started=[],
+            outcome="released",
+            error=None,
+            held=held,
+        )
+        return len(freed)
+
+
+def executor_name(worker_id: int, executor: int) -> str:
+    """The application_name under which an executor's connection is found in pg_stat_activity."""
+    return f"pgtask executor {worker_id}.{executor}"

@@ -1,0 +1,1 @@
+"""What happens: the application object and the roles inside a worker."""

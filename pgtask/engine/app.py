@@ -1,0 +1,200 @@
+"""The application object: owns the registry of tasks and the way to the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from pgtask.engine.job import Job
+from pgtask.engine.task import Task, TaskDefaults, checked_retries, checked_timeout, task_name
+from pgtask.model.errors import PgTaskError, TaskError
+from pgtask.model.retry import RetryPolicy
+from pgtask.model.status import parse_priority
+
+if TYPE_CHECKING:
+    from pgtask.database.pool import Pool
+    from pgtask.model.job import JobRecord, NewJob
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class PgTask:
+    """The tasks of an application and its connection to PostgreSQL.
+
+    `database_url` is any libpq URL or connection string; without it PGTASK_DATABASE_URL or the configuration file says,
+    and without those the embedded server is started. Nothing is opened before the first use.
+    `version` names the code's version; workers register it with the tasks.
+    """
+
+    def __init__(self, database_url: str | None = None, *, version: str | None = None) -> None:
+        self.tasks: dict[str, Task[Any]] = {}
+        self.version = version
+        self._url = database_url
+        self._pool: Pool | None = None
+        self._server: Any = None
+
+    @overload
+    def task(self, function: F) -> Task[F]: ...
+
+    @overload
+    def task(
+        self,
+        *,
+        name: str | None = None,
+        queue: str = "default",
+        priority: int | str = 1,
+        max_retries: int | None = None,
+        retry: RetryPolicy | None = None,
+        timeout: float | str | timedelta | None = None,
+    ) -> Callable[[F], Task[F]]: ...
+
+    def task(
+        self,
+        function: F | None = None,
+        *,
+        name: str | None = None,
+        queue: str = "default",
+        priority: int | str = 1,
+        max_retries: int | None = None,
+        retry: RetryPolicy | None = None,
+        timeout: float | str | timedelta | None = None,
+    ) -> Task[F] | Callable[[F], Task[F]]:
+        """Registers a function, plain or `async def`, as a task; with or without options.
+
+        `name` is `module.function` unless given; `max_retries` counts the attempts after the first (default 3, 0 none,
+        -1 no limit); `retry` is a policy such as `Retry.exponential(60, max_delay=3600)`; `timeout` of an attempt is in
+        seconds or a text such as "5m". Raises TaskError for a bad or a second declaration.
+        """
+
+        def register(function: F) -> Task[F]:
+            chosen = name or task_name(function)
+            if chosen in self.tasks:
+                raise TaskError(f"Task {chosen} is declared twice: give one of the two another name=…")
+            try:
+                defaults = TaskDefaults(
+                    queue=queue,
+                    priority=parse_priority(priority),
+                    max_retries=None if max_retries is None else checked_retries(max_retries),
+                    retry=retry or RetryPolicy(),
+                    timeout=None if timeout is None else checked_timeout(timeout),
+                )
+            except ValueError as error:
+                raise TaskError(f"Task {chosen}: {error}") from None
+            if not 1 <= len(chosen.encode()) <= 256 or not 1 <= len(queue.encode()) <= 128:
+                raise TaskError(f"Task {chosen}: a task's name has 1 to 256 bytes, a queue's 1 to 128")
+            task = Task(self, function, chosen, defaults)
+            self.tasks[chosen] = task
+            return task
+
+        return register if function is None else register(function)
+
+    @property
+    def database_url(self) -> str:
+        """The database this application uses; the first access may start the embedded server.
+
+        Raises ConfigurationError, EmbeddedServerError.
+        """
+        if self._url is None:
+            from pgtask.config import load_settings
+
+            self._url = load_settings().database_url
+        if self._url is None:
+            from pgtask.database import embedded
+
+            self._server = embedded.start()
+            self._url = self._server.url
+        return self._url
+
+    @property
+    def pool(self) -> Pool:
+        """The connections this application enqueues through."""
+        if self._pool is None:
+            from pgtask.database.pool import Pool
+
+            self._pool = Pool(self.database_url)
+        return self._pool
+
+    def job(self, id: int) -> Job:
+        """The job with this id. Raises JobNotFoundError."""
+        return Job(self, id).refresh()
+
+    def close(self) -> None:
+        """Closes what was opened; the application may be used again."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            self._url = None
+
+    def __enter__(self) -> PgTask:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def enqueue_encoded(self, job: NewJob, payload: str, connection: Any = None) -> Job:
+        """Enqueues a job whose payload is already JSON text, on `connection` or one of the pool's."""
+        from pgtask.database import jobs
+
+        if connection is not None:
+            made = jobs.enqueue(_synchronous(connection), job, payload)
+        else:
+            with self.pool.connection() as own:
+                made = jobs.enqueue(own, job, payload)
+        return Job(self, made.id, created=made.created)
+
+    def enqueue_many_encoded(self, job: NewJob, payloads: list[str], connection: Any = None) -> list[Job]:
+        """Enqueues a job for each JSON text, all or none."""
+        from pgtask.database import jobs
+
+        if not payloads:
+            return []
+        if connection is not None:
+            ids = jobs.enqueue_many(_synchronous(connection), job, payloads)
+        else:
+            with self.pool.connection() as own:
+                ids = jobs.enqueue_many(own, job, payloads)
+        return [Job(self, id) for id in ids]
+
+    async def enqueue_encoded_async(self, job: NewJob, payload: str, connection: Any = None) -> Job:
+        """`enqueue_encoded` for code that runs on asyncio."""
+        from pgtask.database import jobs
+
+        if connection is not None:
+            if not hasattr(connection, "__aenter__"):
+                raise PgTaskError("enqueue_async needs a psycopg.AsyncConnection; enqueue takes an ordinary one")
+            made = await jobs.enqueue_async(connection, job, payload)
+        else:
+            async with self.pool.connection_async() as own:
+                made = await jobs.enqueue_async(own, job, payload)
+        return Job(self, made.id, created=made.created)
+
+    def read_job(self, id: int) -> JobRecord:
+        """The job as it is stored now. Raises JobNotFoundError."""
+        from pgtask.database import jobs
+
+        with self.pool.connection() as connection:
+            return jobs.read(connection, id)
+
+    def cancel_job(self, id: int) -> str:
+        """As `Job.cancel`."""
+        from pgtask.database import jobs
+
+        with self.pool.connection() as connection:
+            return jobs.cancel(connection, id)
+
+    def retry_job(self, id: int) -> None:
+        """As `Job.retry`."""
+        from pgtask.database import jobs
+
+        with self.pool.connection() as connection:
+            jobs.retry(connection, id)
+
+
+def _synchronous(connection: Any) -> Any:
+    if hasattr(connection, "__aenter__"):
+        raise PgTaskError("enqueue needs an ordinary psycopg.Connection; for an asyncio one use enqueue_async")
+    return connection

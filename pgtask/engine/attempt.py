@@ -1,0 +1,72 @@
+"""One attempt at a job on its way through an executor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Attempt:
+    """A claimed job and what became of it. Instants are of the monotonic clock, in seconds."""
+
+    __slots__ = (
+        "attempt",
+        "cancelled",
+        "claimed_at",
+        "context",
+        "delay",
+        "ended_at",
+        "error",
+        "error_type",
+        "final",
+        "id",
+        "mark",
+        "outcome",
+        "payload",
+        "priority",
+        "queue",
+        "result",
+        "retry_count",
+        "started_at",
+        "task",
+        "timeout",
+        "traceback",
+    )
+
+    def __init__(
+        self,
+        id: int,
+        attempt: int,
+        task: str,
+        queue: str,
+        payload: Any,
+        timeout: float | None,
+        retry_count: int,
+        priority: int,
+        claimed_at: float,
+    ) -> None:
+        self.id = id
+        self.attempt = attempt
+        self.task = task
+        self.queue = queue
+        self.payload = payload
+        self.timeout = timeout
+        self.retry_count = retry_count
+        self.priority = priority
+        self.claimed_at = claimed_at
+        self.mark = -1
+        self.started_at: float | None = None
+        self.ended_at = 0.0
+        self.outcome = "completed"
+        self.result: str | None = None
+        self.error_type: str | None = None
+        self.error: str | None = None
+        self.traceback: str | None = None
+        self.final = False
+        self.delay: float | None = None
+        self.cancelled = False
+        self.context: Any = None
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """The fencing pair (job id, attempt)."""
+        return (self.id, self.attempt)

@@ -1,0 +1,225 @@
+"""What to claim next, and when there is nothing to claim.
+
+The claimer decides; the exchange carries it out. It is hungry while a claim may bring jobs, and rests when sweep,
+claims and rescan have found nothing, until a notification, the next due time or the poll.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime
+
+from pgtask.database.work import START, ClaimedRow, ClaimRequest, Position, WorkConnection
+from pgtask.engine.lanes import Lane, Lanes
+
+EXAMINE = 2000
+_SLOW_CLAIM = 0.005
+_RESCAN_SHARE = 40
+_RESCAN_MIN, _RESCAN_MAX = 0.25, 5.0
+_BUSY_RATE = 300
+_BUSY_POLL, _BUSY_PATIENCE = 0.003, 0.2
+# The gate stays open longer than a rest lasts, so that it never closes on a sleeper.
+_GATE_MARGIN = 1.0
+
+
+class Rescan:
+    """A look at everything behind the watermarks, a stretch at a time, for what became claimable there unnoticed."""
+
+    def __init__(self) -> None:
+        self.due_at = 0.0
+        self._lane: Lane | None = None
+        self._todo: deque[Lane] = deque()
+        self._position: Position = START
+        self._spent = 0.0
+
+    @property
+    def running(self) -> bool:
+        """Whether one has begun and not ended."""
+        return self._lane is not None
+
+    def begin(self, lanes: Sequence[Lane]) -> None:
+        """Starts over all lanes."""
+        self._todo = deque(lanes)
+        self._spent = 0.0
+        self._next_lane()
+
+    def _next_lane(self) -> None:
+        self._position = START
+        self._lane = self._todo.popleft() if self._todo else None
+        if self._lane is None:
+            pause = min(max(_RESCAN_SHARE * self._spent, _RESCAN_MIN), _RESCAN_MAX)
+            self.due_at = time.monotonic() + pause
+
+    def step(self, connection: WorkConnection, limit: int, tasks: list[str]) -> list[ClaimedRow]:
+        """Looks at the next stretch and claims what it finds."""
+        lane = self._lane
+        assert lane is not None
+        begun = time.monotonic()
+        rows, position, more = connection.advance(lane.key[0], lane.key[1], self._position, EXAMINE, limit, tasks)
+        self._spent += time.monotonic() - begun
+        if position is None and more:
+            # More is claimable here than may be taken at once: the ordinary claim goes on from this place.
+            lane.watermark = min(lane.watermark, self._position)
+            self._next_lane()
+        elif position is None or not more or position >= lane.watermark:
+            self._next_lane()
+        else:
+            self._position = position
+        return rows
+
+
+class Claimer:
+    """Decides which lanes to claim from and how long to rest."""
+
+    def __init__(self, queues: Sequence[str] | None, tasks: list[str], poll: float, listen: bool) -> None:
+        """`queues` None serves all; `poll` is the longest rest in seconds; without `listen` no notification is asked for."""
+        self._queues = queues
+        self._poll = poll
+        self._listen = listen
+        self.tasks = tasks
+        self.lanes = Lanes()
+        self.rescan = Rescan()
+        self.hungry = True
+        self._woken = True
+        self._sweep_at = 0.0
+        self._sweep_earliest = 0.0
+        self._due_at = float("inf")
+        self._gate_until = 0.0
+        self._rest_since = 0.0
+        self._rate = Rate()
+
+    def wake(self) -> None:
+        """Something may have been enqueued, perhaps in a lane not known yet."""
+        self.hungry = True
+        self._woken = True
+        self.lanes.refresh()
+
+    def queues_changed(self) -> None:
+        """A queue was paused, resumed or re-ranked."""
+        self._sweep_at = 0.0
+        self.wake()
+
+    def rewind(self, queue: str, priority: int, instant: datetime) -> None:
+        """Rows from `instant` on became claimable in a lane."""
+        self.lanes.rewind(queue, priority, instant)
+        self.wake()
+
+    def request(self, limit: int) -> tuple[ClaimRequest, list[Lane]] | None:
+        """What to claim now. None, and no longer hungry, when no lane is left to try."""
+        claim = self.lanes.next_claim(limit)
+        if claim is None:
+            self._come_short()
+        return claim
+
+    def took(self, rows: Sequence[ClaimedRow], asked: int, lanes: Sequence[Lane], seconds: float) -> None:
+        """Learns what a claim over `lanes` brought, and how long it took."""
+        self._rate.count(len(rows))
+        self.lanes.advance(rows)
+        if len(rows) == asked:
+            self.lanes.refresh()
+            return
+        if seconds > _SLOW_CLAIM:
+            for lane in lanes:
+                lane.settled = False
+        if not self.lanes.came_short(lanes):
+            self._come_short()
+
+    def _come_short(self) -> None:
+        self.hungry = False
+        if self._woken:
+            # What woke us may lie in a lane that only a sweep shows.
+            self._woken = False
+            self._sweep_soon()
+
+    def _sweep_soon(self) -> None:
+        self._sweep_at = min(self._sweep_at, self._sweep_earliest)
+
+    def look_due(self) -> bool:
+        """Whether `look` has something to do."""
+        now = time.monotonic()
+        if now >= self._sweep_at or self.rescan.running or self.lanes.unsettled() is not None:
+            return True
+        return now >= self.rescan.due_at and len(self.lanes) > 0
+
+    def look(self, connection: WorkConnection, limit: int) -> list[ClaimedRow]:
+        """Sweeps, settles a lane or rescans a stretch, whichever is due; returns jobs claimed on the way."""
+        now = time.monotonic()
+        if now >= self._sweep_at:
+            self._sweep(connection)
+        lane = self.lanes.unsettled()
+        if lane is not None:
+            rows = self._settle(connection, lane, limit)
+        elif self.rescan.running:
+            rows = self.rescan.step(connection, limit, self.tasks)
+            if rows:
+                self.wake()
+        else:
+            rows = []
+            if now >= self.rescan.due_at:
+                self.rescan.begin([lane for lane in self.lanes.all() if lane.watermark > START])
+        self._rate.count(len(rows))
+        return rows
+
+    def _sweep(self, connection: WorkConnection) -> None:
+        begun = time.monotonic()
+        rows = connection.sweep(self._queues)
+        ended = time.monotonic()
+        pause = _RESCAN_SHARE * (ended - begun)
+        self._sweep_earliest = ended + pause
+        self._sweep_at = ended + min(max(pause, _RESCAN_MIN), 1.0)
+        dues = [row.due_in for row in rows if row.due_in is not None]
+        self._due_at = ended + min(dues) if dues else float("inf")
+        if self.lanes.update(rows):
+            self.hungry = True
+
+    def _settle(self, connection: WorkConnection, lane: Lane, limit: int) -> list[ClaimedRow]:
+        rows, position, more = connection.advance(lane.key[0], lane.key[1], lane.watermark, EXAMINE, limit, self.tasks)
+        if position is not None:
+            self.lanes.reach(lane, position)
+        lane.settled = position is None or not more
+        self.hungry = True
+        self.lanes.refresh()
+        return rows
+
+    def rest(self, connection: WorkConnection) -> float:
+        """How many seconds to wait for news, having found nothing; asks for notifications first.
+
+        0.0 means: claim once more, as jobs inserted before the gate was opened notified nobody.
+        """
+        now = time.monotonic()
+        if self._rate.per_second() > _BUSY_RATE:
+            # Steady traffic must not pay for notifications: look again shortly before asking for them.
+            if not self._rest_since:
+                self._rest_since = now
+            if now - self._rest_since < _BUSY_PATIENCE:
+                return _BUSY_POLL
+        self._rest_since = 0.0
+        if self._listen and self._gate_until - now < self._poll + _GATE_MARGIN / 2:
+            connection.open_gate(self._poll + _GATE_MARGIN)
+            self._gate_until = now + self._poll + _GATE_MARGIN
+            self.wake()
+            return 0.0
+        if self._due_at <= now:
+            self._due_at = float("inf")
+            self.wake()
+            return 0.0
+        return min(self._poll, self._due_at - now)
+
+
+class Rate:
+    """Jobs per second of late, fading over about a second."""
+
+    def __init__(self) -> None:
+        self._recent = 0.0
+        self._at = time.monotonic()
+
+    def count(self, jobs: int) -> None:
+        """Adds jobs that were claimed just now."""
+        self._recent = self.per_second() + jobs
+        self._at = time.monotonic()
+
+    def per_second(self) -> float:
+        """The rate now."""
+        return self._recent * max(0.0, 1.0 - (time.monotonic() - self._at))

@@ -1,0 +1,155 @@
+"""Handing in how attempts ended, in batches, until the database has acknowledged each.
+
+Slots put ended attempts here from any thread; the exchange takes them out, sends them and reports back. Nothing is
+forgotten before its acknowledgement, however long the database is away.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from pgtask.database.connection import refusal
+from pgtask.database.work import Completions, Endings, Exchanged, WorkConnection
+from pgtask.engine.attempt import Attempt
+from pgtask.engine.prefetch import Prefetch
+
+BATCH = 100
+MAX_BATCH = 1000
+FLUSH_AFTER = 0.02
+
+log = logging.getLogger("pgtask.completer")
+
+
+class Completer:
+    """The ended attempts that are not yet acknowledged."""
+
+    def __init__(self, prefetch: Prefetch, release: Callable[[Attempt], None]) -> None:
+        """`release` is called for each attempt that is done with, acknowledged or refused."""
+        self._prefetch = prefetch
+        self._release = release
+        self._ended: deque[Attempt] = deque()
+        self._sent: list[Attempt] = []
+        self.superseded = 0
+
+    def add(self, attempt: Attempt) -> None:
+        """Takes an ended attempt; from any thread."""
+        self._ended.append(attempt)
+
+    def __len__(self) -> int:
+        return len(self._ended) + len(self._sent)
+
+    def pending(self) -> list[tuple[int, int]]:
+        """The (job id, attempt) pairs not yet acknowledged."""
+        return [attempt.key for attempt in (*self._sent, *self._ended)]
+
+    def take(self) -> list[Attempt]:
+        """The next batch, which stays with the completer until `settle`, `resend` or `send_singly`."""
+        if not self._sent:
+            count = min(len(self._ended), MAX_BATCH)
+            self._sent = [self._ended.popleft() for _ in range(count)]
+            self._learn(self._sent)
+        return self._sent
+
+    def _learn(self, batch: list[Attempt]) -> None:
+        totals: dict[str, list[float]] = {}
+        for attempt in batch:
+            if attempt.started_at is not None:
+                entry = totals.setdefault(attempt.task, [0.0, 0])
+                entry[0] += attempt.ended_at - attempt.started_at
+                entry[1] += 1
+        for task, (seconds, count) in totals.items():
+            self._prefetch.observe(task, seconds, int(count))
+
+    @staticmethod
+    def batches(attempts: Iterable[Attempt]) -> tuple[Completions | None, Endings | None]:
+        """The arrays to send for a batch: those that completed, and the rest."""
+        now = time.monotonic()
+        done, ends = Completions(), Endings()
+        for attempt in attempts:
+            started = None if attempt.started_at is None else now - attempt.started_at
+            if attempt.outcome == "completed":
+                done.ids.append(attempt.id)
+                done.attempts.append(attempt.attempt)
+                done.started.append(started or 0.0)
+                done.ended.append(now - attempt.ended_at)
+                done.results.append(attempt.result)
+            else:
+                ends.ids.append(attempt.id)
+                ends.attempts.append(attempt.attempt)
+                ends.started.append(started)
+                ends.ended.append(now - attempt.ended_at)
+                ends.outcomes.append(attempt.outcome)
+                ends.finals.append(attempt.final)
+                ends.delays.append(attempt.delay)
+                ends.error_types.append(attempt.error_type)
+                ends.errors.append(attempt.error)
+                ends.tracebacks.append(attempt.traceback)
+        return (done if done.ids else None), (ends if ends.ids else None)
+
+    def settle(self, exchanged: Exchanged) -> None:
+        """The batch was committed; what the database did not take was no longer ours."""
+        batch, self._sent = self._sent, []
+        accepted = len(exchanged.completed) + len(exchanged.ended)
+        for attempt in batch:
+            self._release(attempt)
+        if accepted < len(batch):
+            refused = [
+                attempt
+                for attempt in batch
+                if attempt.id not in exchanged.completed and attempt.id not in exchanged.ended
+            ]
+            self._report(refused)
+
+    def _report(self, refused: list[Attempt]) -> None:
+        self.superseded += len(refused)
+        for attempt in refused:
+            log.warning(
+                "superseded: job %d attempt %d is no longer this worker's; its outcome (%s) was refused",
+                attempt.id,
+                attempt.attempt,
+                attempt.outcome,
+                extra={"job_id": attempt.id, "attempt": attempt.attempt, "task": attempt.task},
+            )
+
+    def resend(self, connection: WorkConnection) -> None:
+        """After a lost answer: forgets what did arrive, so that it is not taken for superseded, and keeps the rest to be sent."""
+        recorded = connection.recorded([attempt.key for attempt in self._sent]) if self._sent else set()
+        kept = []
+        for attempt in self._sent:
+            if attempt.key in recorded:
+                self._release(attempt)
+            else:
+                kept.append(attempt)
+        self._sent = kept
+
+    def send_singly(self, connection: WorkConnection, tasks: list[str]) -> None:
+        """After the database refused the batch for its data: sends each alone, and what is refused again as a failure."""
+        batch, self._sent = self._sent, []
+        for position, attempt in enumerate(batch):
+            # Whatever a lost connection interrupts here is still ours to send.
+            self._sent = batch[position:]
+            self._send_one(connection, attempt, tasks)
+        self._sent = []
+
+    def _send_one(self, connection: WorkConnection, attempt: Attempt, tasks: list[str]) -> None:
+        try:
+            exchanged = self._exchange_one(connection, attempt, tasks)
+        except Exception as error:
+            reason = refusal(error)
+            if reason is None:
+                raise
+            attempt.outcome = "failed"
+            attempt.result = None
+            attempt.error_type = "ResultRefused"
+            attempt.error = f"PostgreSQL refused what the handler gave: {reason}"
+            attempt.traceback = None
+            exchanged = self._exchange_one(connection, attempt, tasks)
+        self._release(attempt)
+        if not exchanged.completed and not exchanged.ended:
+            self._report([attempt])
+
+    def _exchange_one(self, connection: WorkConnection, attempt: Attempt, tasks: list[str]) -> Exchanged:
+        return connection.exchange(*self.batches([attempt]), None, None, tasks)

@@ -1,0 +1,96 @@
+"""What a handler may ask and tell while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pgtask.model.payload import clean_text
+from pgtask.model.verdict import JobCancelled
+
+if TYPE_CHECKING:
+    from pgtask.engine.attempt import Attempt
+
+LEVELS = ("debug", "info", "warning", "error")
+MAX_LINE = 4_000
+MAX_LINES = 1_000
+
+
+class JobContext:
+    """The running attempt, for a handler that has a parameter annotated with this class."""
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        on_progress: Callable[[Attempt, int, str | None], None],
+        on_log: Callable[[Attempt, float, int, str, str], None],
+    ) -> None:
+        self._attempt = attempt
+        self._on_progress = on_progress
+        self._on_log = on_log
+        self._lines = 0
+
+    @property
+    def id(self) -> int:
+        """The job's id."""
+        return self._attempt.id
+
+    @property
+    def attempt(self) -> int:
+        """The number of this claim of the job. With the id it names this execution: a fencing token for other systems."""
+        return self._attempt.attempt
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self._attempt.task
+
+    @property
+    def queue(self) -> str:
+        """The queue the job came from."""
+        return self._attempt.queue
+
+    @property
+    def priority(self) -> int:
+        """The job's priority."""
+        return self._attempt.priority
+
+    @property
+    def retry_count(self) -> int:
+        """How many attempts of the job have failed before."""
+        return self._attempt.retry_count
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the job was asked to stop; a handler that sees it should clean up and `raise_if_cancelled`."""
+        return self._attempt.cancelled
+
+    def raise_if_cancelled(self) -> None:
+        """Raises JobCancelled, which ends the job as cancelled, if it was asked to stop."""
+        if self._attempt.cancelled:
+            raise JobCancelled("the job was cancelled")
+
+    def progress(self, percent: float, message: str | None = None) -> None:
+        """Tells how far the job is, 0 to 100, with a few words. Written within about a second; the newest counts.
+
+        Raises ValueError for a number outside that range.
+        """
+        if not 0 <= percent <= 100:
+            raise ValueError(f"progress is between 0 and 100, not {percent}")
+        text = None if message is None else clean_text(str(message), 500)
+        self._on_progress(self._attempt, int(percent), text)
+
+    def log(self, message: str, level: str = "info") -> None:
+        """Keeps a line with the job; the first 1,000 lines of an attempt are kept, 4,000 characters each.
+
+        Raises ValueError for a level other than debug, info, warning and error.
+        """
+        if level not in LEVELS:
+            raise ValueError(f"unknown level {level!r}: use {', '.join(LEVELS)}")
+        self._lines += 1
+        if self._lines < MAX_LINES:
+            self._on_log(self._attempt, time.monotonic(), self._lines, level, clean_text(str(message), MAX_LINE))
+        elif self._lines == MAX_LINES:
+            text = f"Further lines of this attempt are not kept (the limit is {MAX_LINES})."
+            self._on_log(self._attempt, time.monotonic(), self._lines, "warning", text)

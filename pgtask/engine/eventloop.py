@@ -1,0 +1,138 @@
+"""The event loop that runs coroutine functions, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from pgtask.engine import classify
+from pgtask.engine.attempt import Attempt
+from pgtask.engine.handler import Handlers, conclude
+from pgtask.engine.marks import Marks
+from pgtask.model.verdict import JobCancelled, JobTimeout
+from pgtask.observability.logging import current_attempt
+
+_BATCH = 100
+
+
+class EventLoop:
+    """Slots for coroutine functions: each running attempt is an asyncio task and holds one permit."""
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        marks: Marks,
+        permits: SimpleQueue[None],
+        on_end: Callable[[Attempt], None],
+    ) -> None:
+        """`on_end` is called in the loop's thread."""
+        self._handlers = handlers
+        self._marks = marks
+        self._permits = permits
+        self._on_end = on_end
+        self._ready: SimpleQueue[Attempt] = SimpleQueue()
+        self._running: dict[Attempt, asyncio.Task[None]] = {}
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="event-loop", daemon=True).start()
+        threading.Thread(target=self._feed, name="event-loop-feed", daemon=True).start()
+
+    def submit(self, attempts: list[Attempt]) -> None:
+        """Queues attempts for the loop."""
+        for attempt in attempts:
+            self._ready.put(attempt)
+
+    def idle(self) -> bool:
+        """Whether no attempt waits for a permit."""
+        return self._ready.empty()
+
+    def withdraw(self) -> list[Attempt]:
+        """Takes back all attempts that have not begun."""
+        taken = []
+        try:
+            while True:
+                taken.append(self._ready.get_nowait())
+        except Empty:
+            return taken
+
+    def running(self) -> list[Attempt]:
+        """The attempts that run now."""
+        return list(self._running)
+
+    def cancel(self, attempt: Attempt) -> None:
+        """Asks a running attempt to stop: its coroutine is cancelled."""
+        attempt.cancelled = True
+        self._loop.call_soon_threadsafe(self._cancel, attempt)
+
+    def _cancel(self, attempt: Attempt) -> None:
+        task = self._running.get(attempt)
+        if task is not None:
+            task.cancel()
+
+    def _feed(self) -> None:
+        # One wake-up of the loop costs more than a job, so as many start with each as there are permits for.
+        while True:
+            self._permits.get()
+            batch = [self._ready.get()]
+            try:
+                while len(batch) < _BATCH and not self._ready.empty():
+                    self._permits.get_nowait()
+                    try:
+                        batch.append(self._ready.get_nowait())
+                    except Empty:
+                        self._permits.put(None)
+                        break
+            except Empty:
+                pass
+            self._loop.call_soon_threadsafe(self._start, batch)
+
+    def _start(self, batch: list[Attempt]) -> None:
+        for attempt in batch:
+            self._marks.start(attempt.mark)
+            attempt.started_at = time.monotonic()
+            self._running[attempt] = self._loop.create_task(self._run(attempt))
+
+    async def _run(self, attempt: Attempt) -> None:
+        current_attempt.set(attempt)
+        if attempt.cancelled:
+            attempt.started_at = None
+            attempt.ended_at = time.monotonic()
+            conclude(attempt, JobCancelled("the job was cancelled"))
+            self._end(attempt)
+            return
+        # Everything is caught in here: SystemExit and KeyboardInterrupt would otherwise end the loop for all.
+        try:
+            value = await self._call(attempt)
+        except asyncio.CancelledError as error:
+            attempt.ended_at = time.monotonic()
+            if attempt.cancelled:
+                conclude(attempt, JobCancelled("the job was cancelled"))
+            else:
+                conclude(attempt, error)
+        except BaseException as error:
+            attempt.ended_at = time.monotonic()
+            conclude(attempt, error)
+        else:
+            attempt.ended_at = time.monotonic()
+            classify.returned(attempt, value)
+        self._end(attempt)
+
+    def _end(self, attempt: Attempt) -> None:
+        self._running.pop(attempt, None)
+        self._permits.put(None)
+        self._on_end(attempt)
+
+    async def _call(self, attempt: Attempt) -> Any:
+        if attempt.timeout is None:
+            return await self._handlers.call(attempt)
+        limit = asyncio.timeout(attempt.timeout)
+        try:
+            async with limit:
+                return await self._handlers.call(attempt)
+        except TimeoutError as error:
+            if limit.expired():
+                raise JobTimeout("the attempt overran its timeout").with_traceback(error.__traceback__) from None
+            raise

@@ -1,0 +1,277 @@
+"""The executor's database thread: hands ended attempts in and takes new jobs out, both in one transaction.
+
+Only this thread uses the connection. It sleeps until something has ended, something may have been enqueued, or
+something is due; while the database is away it tries again for ever and keeps all that is to be handed in.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from pgtask.database.connection import lost, one_line, refusal
+from pgtask.database.work import ClaimedRow, ClaimRequest, Notes, WorkConnection
+from pgtask.engine.attempt import Attempt
+from pgtask.engine.claimer import Claimer
+from pgtask.engine.completer import BATCH, FLUSH_AFTER, Completer
+from pgtask.engine.lanes import Lane
+from pgtask.engine.marks import Marks
+from pgtask.engine.notes import Notebook
+from pgtask.engine.prefetch import Prefetch
+from pgtask.engine.slots import Slots
+from pgtask.model.payload import decode_many
+
+GIVE_BACK_AFTER = 0.5
+_LOG_EVERY = 10.0
+_LONGEST_PAUSE = 5.0
+
+log = logging.getLogger("pgtask.exchange")
+
+
+class Exchange:
+    """The loop between slots and database. `stop` makes it hand in what has ended, claim nothing more, and return."""
+
+    def __init__(
+        self,
+        connect: Callable[[], WorkConnection],
+        claimer: Claimer,
+        slots: Slots,
+        completer: Completer,
+        marks: Marks,
+        prefetch: Prefetch,
+        notebook: Notebook,
+        registrations: Sequence[dict[str, Any]],
+    ) -> None:
+        """`registrations` are the rows of the table tasks; their timeouts hold for jobs without one of their own."""
+        self._connect = connect
+        self._claimer = claimer
+        self._slots = slots
+        self._completer = completer
+        self._marks = marks
+        self._prefetch = prefetch
+        self._notebook = notebook
+        self._registrations = registrations
+        self._timeouts: dict[str, float | None] = {row["name"]: row["timeout"] for row in registrations}
+        self._events: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._sleeping = False
+        self._claiming = True
+        self._unanswered = False
+        self._away_logged = 0.0
+        self._give_back_at = 0.0
+        self._flush_at = 0.0
+        self.ready = threading.Event()
+        self.finished = threading.Event()
+
+    def call(self, action: Callable[[], None]) -> None:
+        """Has `action` done in this thread, which alone may touch the claimer."""
+        self._events.put(action)
+
+    def ended(self, attempt: Attempt) -> None:
+        """A slot is done with an attempt; called in the slot's thread."""
+        self._completer.add(attempt)
+        if self._sleeping and (self._slots.idle() or len(self._completer) >= BATCH):
+            self._sleeping = False
+            self._events.put(_nothing)
+
+    def stop(self) -> None:
+        """Claims nothing more and gives back what no slot has begun."""
+        self.call(self._stop_claiming)
+
+    def _stop_claiming(self) -> None:
+        self._claiming = False
+        self._give_back(self._slots.withdraw())
+
+    def run(self) -> None:
+        """Serves until stopped and all is handed in."""
+        pause = 0.1
+        while True:
+            connection = None
+            try:
+                connection = self._connect()
+                self._recover(connection)
+                pause = 0.1
+                self._serve(connection)
+                return
+            except Exception as error:
+                if not lost(error):
+                    log.exception("the database refused a statement of pgtask's own; trying again")
+                self._away(error, pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            finally:
+                if connection is not None:
+                    connection.close()
+
+    def _away(self, error: Exception, pause: float) -> None:
+        now = time.monotonic()
+        if now - self._away_logged > _LOG_EVERY:
+            self._away_logged = now
+            log.warning("database away (%s); running jobs go on, trying again", one_line(error))
+        # Full jitter, so that a fleet does not come back all at once.
+        time.sleep(random.uniform(0, pause))
+
+    def _recover(self, connection: WorkConnection) -> None:
+        """Settles what the loss of the last connection left open."""
+        if not self.ready.is_set():
+            connection.register_tasks(self._registrations)
+            self.ready.set()
+        if self._unanswered:
+            self._completer.resend(connection)
+            held = [mark[:2] for mark in self._marks.read()]
+            freed = connection.release_unanswered(held)
+            self._unanswered = False
+            log.info("connected again; %d jobs of an unanswered claim were given back", freed)
+        self._claimer.queues_changed()
+
+    def _serve(self, connection: WorkConnection) -> None:
+        while True:
+            self._hear()
+            if self._slots.backed_up() and time.monotonic() >= self._give_back_at:
+                self._give_back_stale()
+            if (wanted := self._wanted()) and self._claimer.look_due():
+                self._look(connection, wanted)
+                wanted = self._wanted()
+            claim = self._claimer.request(wanted) if wanted and self._claimer.hungry else None
+            batch = self._completer.take() if claim or self._flush_due() else []
+            notes = self._notebook.take(time.monotonic())
+            if batch or notes or claim:
+                self._exchange(connection, batch, notes, claim)
+            elif not self._claiming and not self._slots.unfinished and not len(self._completer):
+                self.finished.set()
+                return
+            else:
+                self._wait(connection, wanted)
+
+    def _wanted(self) -> int:
+        if not self._claiming:
+            return 0
+        return min(self._prefetch.wanted(self._slots.unfinished), self._marks.room)
+
+    def _flush_due(self) -> bool:
+        waiting = len(self._completer)
+        if not waiting:
+            return False
+        if waiting >= BATCH or self._slots.idle() or not self._claiming:
+            return True
+        return time.monotonic() >= self._flush_at
+
+    def _hear(self) -> None:
+        try:
+            while True:
+                self._events.get_nowait()()
+        except Empty:
+            pass
+
+    def _look(self, connection: WorkConnection, wanted: int) -> None:
+        self._unanswered = True
+        rows = self._claimer.look(connection, wanted)
+        self._unanswered = False
+        self._hand_over(rows)
+
+    def _exchange(
+        self,
+        connection: WorkConnection,
+        batch: list[Attempt],
+        notes: Notes | None,
+        claim: tuple[ClaimRequest, list[Lane]] | None,
+    ) -> None:
+        completions, endings = self._completer.batches(batch)
+        self._unanswered = True
+        begun = time.monotonic()
+        try:
+            exchanged = connection.exchange(
+                completions, endings, notes, claim[0] if claim else None, self._claimer.tasks
+            )
+        except Exception as error:
+            if notes is not None:
+                self._notebook.restore(notes)
+            if refusal(error) is None:
+                raise
+            # Nothing of the transaction happened; one attempt's data must not hold up the others.
+            self._completer.send_singly(connection, self._claimer.tasks)
+            self._unanswered = False
+            return
+        self._unanswered = False
+        ended = time.monotonic()
+        self._flush_at = ended + FLUSH_AFTER
+        self._completer.settle(exchanged)
+        if claim is not None:
+            self._hand_over(exchanged.claimed)
+            self._claimer.took(exchanged.claimed, claim[0].limit, claim[1], ended - begun)
+
+    def _hand_over(self, rows: list[ClaimedRow]) -> None:
+        if not rows:
+            return
+        now = time.monotonic()
+        rows = self._claimer.lanes.in_order(rows)
+        attempts = []
+        for row, payload in zip(rows, decode_many([row.payload for row in rows]), strict=True):
+            attempt = Attempt(
+                row.id,
+                row.attempt,
+                row.task,
+                row.queue,
+                payload,
+                row.timeout or self._timeouts[row.task] or self._claimer.lanes.timeout(row.queue, row.priority),
+                row.retry_count,
+                row.priority,
+                now,
+            )
+            attempt.mark = self._marks.hold(row.id, row.attempt)
+            attempts.append(attempt)
+        self._prefetch.claimed(attempt.task for attempt in attempts)
+        self._give_back_at = now + GIVE_BACK_AFTER
+        self._slots.submit(attempts)
+
+    def _give_back_stale(self) -> None:
+        """Gives back what has waited too long for a slot: the jobs before it turned out longer than expected."""
+        now = time.monotonic()
+        waiting = self._slots.withdraw()
+        stale = [attempt for attempt in waiting if now - attempt.claimed_at > GIVE_BACK_AFTER]
+        fresh = [attempt for attempt in waiting if now - attempt.claimed_at <= GIVE_BACK_AFTER]
+        self._slots.submit(fresh, again=True)
+        self._give_back_at = (
+            min(attempt.claimed_at for attempt in fresh) + GIVE_BACK_AFTER if fresh else now + GIVE_BACK_AFTER
+        )
+        if stale:
+            running = {attempt.task for attempt in self._slots.running()}
+            self._prefetch.stalled(running, GIVE_BACK_AFTER)
+            self._give_back(stale)
+
+    def _give_back(self, attempts: list[Attempt]) -> None:
+        for attempt in attempts:
+            attempt.outcome = "released"
+            attempt.ended_at = time.monotonic()
+            self._slots.forget(attempt)
+            self._completer.add(attempt)
+
+    def _wait(self, connection: WorkConnection, wanted: int) -> None:
+        self._sleeping = True
+        if len(self._completer):
+            # Something ended between the look and the flag.
+            self._sleeping = False
+            return
+        if not self._slots.idle():
+            pause: float | None = FLUSH_AFTER
+        elif wanted:
+            pause = self._claimer.rest(connection)
+        else:
+            pause = None
+        pause = self._notebook.pause(pause, time.monotonic())
+        if pause == 0.0:
+            self._sleeping = False
+            return
+        try:
+            self._events.get(timeout=pause)()
+        except Empty:
+            if wanted and self._slots.idle():
+                self._claimer.wake()
+        self._sleeping = False
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,189 @@
+"""An executor: a process of its own that imports the application and runs its jobs.
+
+Started by the supervisor as `python -m pgtask.engine.executor`, with one end of a socket pair and the memory file of
+its marks. It ends when told to, or when its supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+
+from pgtask.database.work import WorkConnection
+from pgtask.engine.claimer import Claimer
+from pgtask.engine.completer import Completer
+from pgtask.engine.control import Channel, Message
+from pgtask.engine.discovery import load_app
+from pgtask.engine.exchange import Exchange
+from pgtask.engine.handler import Handlers
+from pgtask.engine.marks import Marks
+from pgtask.engine.notes import Notebook
+from pgtask.engine.options import ExecutorOptions
+from pgtask.engine.prefetch import Prefetch
+from pgtask.engine.slots import Slots
+from pgtask.model.errors import PgTaskError
+from pgtask.observability import logging as logs
+
+_PR_SET_PDEATHSIG = 1
+_WATCH_EVERY = 0.05
+# Threads that compute must hand over quickly to the thread that fetches their next jobs.
+_SWITCH_INTERVAL = 0.001
+
+log = logging.getLogger("pgtask.executor")
+
+
+class Executor:
+    """The parts of an executor, put together."""
+
+    def __init__(self, options: ExecutorOptions) -> None:
+        self._options = options
+        self._channel = Channel(socket.socket(fileno=options.channel))
+        app = load_app(options.app)
+        self._tasks = app.tasks
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_inheritable(self._wake_write, False)
+        marks = Marks(options.marks, options.capacity)
+        prefetch = Prefetch(options.concurrency)
+        notebook = Notebook()
+        self._claimer = Claimer(options.queues, sorted(app.tasks), options.poll, options.listen)
+        completer = Completer(prefetch, lambda attempt: marks.release(attempt.mark))
+        handlers = Handlers(app.tasks, notebook.progress, notebook.log)
+        self._slots = Slots(
+            app.tasks,
+            handlers,
+            marks,
+            options.concurrency,
+            lambda attempt: self._exchange.ended(attempt),
+            self._watch,
+        )
+        self._exchange = Exchange(
+            lambda: WorkConnection(options.database_url, options.worker_id, options.executor),
+            self._claimer,
+            self._slots,
+            completer,
+            marks,
+            prefetch,
+            notebook,
+            [task.registration(app.version) for task in app.tasks.values()],
+        )
+
+    def run(self) -> int:
+        """Serves until told to stop; returns the exit code."""
+        thread = threading.Thread(target=self._serve, name="exchange", daemon=True)
+        thread.start()
+        selector = selectors.DefaultSelector()
+        selector.register(self._channel, selectors.EVENT_READ)
+        selector.register(self._wake_read, selectors.EVENT_READ)
+        watched = False
+        while True:
+            for key, _ in selector.select(_WATCH_EVERY if watched else None):
+                if key.fileobj is self._channel:
+                    messages = self._channel.receive()
+                    if messages is None:
+                        return 1
+                    for message in messages:
+                        if "stop" in message:
+                            return self._stop(message["stop"])
+                        self._obey(message)
+                else:
+                    os.read(self._wake_read, 64)
+                    watched = True
+            if watched:
+                watched = self._slots.threads.stop_overdue()
+
+    def _watch(self) -> None:
+        os.write(self._wake_write, b"w")
+
+    def _serve(self) -> None:
+        try:
+            self._announce()
+            self._exchange.run()
+        except BaseException:
+            log.exception("the executor's database thread failed; the supervisor will start another executor")
+            os._exit(70)
+
+    def _announce(self) -> None:
+        threading.Thread(target=self._say_ready, name="announce", daemon=True).start()
+
+    def _say_ready(self) -> None:
+        self._exchange.ready.wait()
+        self._channel.send({"ready": True, "tasks": sorted(self._tasks)})
+
+    def _obey(self, message: Message) -> None:
+        if "wake" in message:
+            self._exchange.call(self._claimer.wake)
+        elif "queues" in message:
+            self._exchange.call(self._claimer.queues_changed)
+        elif "rewind" in message:
+            instant = datetime.fromtimestamp(message["at"], UTC)
+            queue, priority = message["rewind"], message["priority"]
+            self._exchange.call(lambda: self._claimer.rewind(queue, priority, instant))
+        elif "cancel" in message:
+            self._slots.cancel(message["cancel"], message["attempt"])
+
+    def _stop(self, grace: float) -> int:
+        """Claims nothing more and waits for what runs, at most `grace` seconds; the supervisor frees the rest."""
+        deadline = time.monotonic() + grace
+        self._exchange.stop()
+        while not self._exchange.finished.wait(_WATCH_EVERY):
+            self._slots.threads.stop_overdue()
+            if time.monotonic() >= deadline:
+                break
+            if self._told_to_hurry():
+                break
+        return 0
+
+    def _told_to_hurry(self) -> bool:
+        selector = selectors.DefaultSelector()
+        selector.register(self._channel, selectors.EVENT_READ)
+        if not selector.select(0):
+            return False
+        messages = self._channel.receive()
+        if messages is None:
+            return True
+        for message in messages:
+            if "stop" in message:
+                return True
+            self._obey(message)
+        return False
+
+
+def main() -> None:
+    """The process's entry: reads its options from the environment and runs."""
+    options = ExecutorOptions.decode(os.environ.pop("PGTASK_EXECUTOR"))
+    # Stopping is the supervisor's business; a handler, unlike SIG_IGN, is not passed on to programs that jobs start.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    _die_with_parent(options.parent)
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    logs.configure(options.log_level, options.log_format, worker=options.worker_id, executor=options.executor)
+    try:
+        executor = Executor(options)
+    except PgTaskError as error:
+        log.error("%s", error)
+        sys.stderr.flush()
+        os._exit(78)
+    code = executor.run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads of jobs that outlived the grace period must not hold the exit up.
+    os._exit(code)
+
+
+def _die_with_parent(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

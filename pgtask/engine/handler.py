@@ -1,0 +1,77 @@
+"""Calling a task's function for an attempt: what is common to threads and asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pgtask.engine import classify
+from pgtask.engine.attempt import Attempt
+from pgtask.engine.context import JobContext
+from pgtask.engine.task import Task
+from pgtask.model.errors import PayloadError
+
+
+class Handlers:
+    """The functions of an executor's tasks, and how each is called."""
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Task[Any]],
+        on_progress: Callable[[Attempt, int, str | None], None],
+        on_log: Callable[[Attempt, float, int, str, str], None],
+    ) -> None:
+        self._functions = {name: task.function for name, task in tasks.items()}
+        self._contexts = {name: task.context_parameter for name, task in tasks.items() if task.context_parameter}
+        self._signatures = {name: task.signature for name, task in tasks.items()}
+        self._on_progress = on_progress
+        self._on_log = on_log
+
+    def call(self, attempt: Attempt) -> Any:
+        """Calls the function with the payload as keyword arguments; for a coroutine function the answer is to be awaited.
+
+        Raises PayloadError, final, when the payload is no object or could not be decoded, and whatever the function raises.
+        """
+        payload = attempt.payload
+        if attempt.task in self._contexts:
+            payload = self._with_context(attempt)
+        try:
+            return self._functions[attempt.task](**payload)
+        except TypeError:
+            # Most likely the arguments do not fit; say so in the words that enqueue would have used.
+            if isinstance(payload, dict):
+                self._check(attempt)
+                raise
+            raise bad_payload(attempt.payload) from None
+
+    def _with_context(self, attempt: Attempt) -> dict[str, Any]:
+        if not isinstance(attempt.payload, dict):
+            raise bad_payload(attempt.payload)
+        attempt.context = JobContext(attempt, self._on_progress, self._on_log)
+        return {**attempt.payload, self._contexts[attempt.task]: attempt.context}
+
+    def _check(self, attempt: Attempt) -> None:
+        self._signatures[attempt.task].check(attempt.payload)
+
+    def wants_interrupt(self, attempt: Attempt) -> bool:
+        """Whether a cancel request is raised in the handler, as it has no JobContext to look at."""
+        return attempt.task not in self._contexts
+
+
+class BadPayload(PayloadError):
+    """The payload cannot be handed to any function."""
+
+
+def bad_payload(payload: Any) -> BadPayload:
+    """The error for a payload that is no JSON object."""
+    if isinstance(payload, PayloadError):
+        return BadPayload(str(payload))
+    return BadPayload(f"The payload must be a JSON object of keyword arguments, not {type(payload).__name__}")
+
+
+def conclude(attempt: Attempt, error: BaseException) -> None:
+    """Notes that the attempt ended with `error`."""
+    if isinstance(error, BadPayload):
+        classify.refused(attempt, error)
+    else:
+        classify.raised(attempt, error)

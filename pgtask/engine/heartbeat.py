@@ -1,0 +1,97 @@
+"""The supervisor's heartbeat: renews the lease on a connection of its own and compares notes with the database."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+
+import psutil
+
+from pgtask.database import ownership
+from pgtask.database.connection import Connection, connect, lost, one_line
+from pgtask.engine.marks import Mark
+
+_LOG_EVERY = 10.0
+_LONGEST_PAUSE = 5.0
+
+log = logging.getLogger("pgtask.heartbeat")
+
+
+class Heartbeat:
+    """Beats every third of the lease until stopped; while the database is away it tries for ever."""
+
+    def __init__(
+        self,
+        url: str,
+        worker_id: int,
+        lease: float,
+        held: Callable[[], list[Mark]],
+        on_beat: Callable[[ownership.Beat], None],
+    ) -> None:
+        """`held` reads the jobs in hand; `on_beat` gets each answer, in this thread."""
+        self._url = url
+        self._worker_id = worker_id
+        self._interval = lease / 3
+        self._held = held
+        self._on_beat = on_beat
+        self._stopped = threading.Event()
+        self._process = psutil.Process()
+        self._measured = (0.0, 0.0)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begins to beat."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beats no more."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        pause, logged = 0.1, 0.0
+        while not self._stopped.is_set():
+            try:
+                with connect(self._url, application_name=f"pgtask heartbeat {self._worker_id}") as connection:
+                    while True:
+                        pause = 0.1
+                        self._beat(connection)
+                        if self._stopped.wait(self._interval):
+                            return
+            except Exception as error:
+                now = time.monotonic()
+                if now - logged > _LOG_EVERY:
+                    logged = now
+                    log.warning("heartbeat missed (%s); trying again", one_line(error), exc_info=not lost(error))
+                self._stopped.wait(random.uniform(0, pause))
+                pause = min(pause * 2, _LONGEST_PAUSE, self._interval)
+
+    def _beat(self, connection: Connection) -> None:
+        marks = self._held()
+        cpu_percent, rss_bytes = self._usage()
+        beat = ownership.heartbeat(
+            connection,
+            self._worker_id,
+            [(mark.id, mark.attempt) for mark in marks],
+            running=sum(mark.started for mark in marks),
+            cpu_percent=cpu_percent,
+            rss_bytes=rss_bytes,
+        )
+        self._on_beat(beat)
+
+    def _usage(self) -> tuple[float, int]:
+        """Processor use since the last beat, in percent of one core, and memory now, of the supervisor and all below it."""
+        seconds, rss = 0.0, 0
+        for process in [self._process, *self._process.children(recursive=True)]:
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                seconds += times.user + times.system
+                rss += process.memory_info().rss
+        now = time.monotonic()
+        before, self._measured = self._measured, (now, seconds)
+        passed = now - before[0]
+        percent = 100 * max(0.0, seconds - before[1]) / passed if before[0] and passed > 0 else 0.0
+        return percent, rss

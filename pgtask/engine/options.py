@@ -1,0 +1,54 @@
+"""What a worker and its executors are told at their start. Durations are seconds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What an operator chooses for a worker. `queues` None serves all; `app` None runs the built-in tasks."""
+
+    database_url: str
+    app: str | None = None
+    queues: tuple[str, ...] | None = None
+    processes: int = 1
+    concurrency: int = 10
+    lease: float = 30.0
+    poll: float = 1.0
+    grace: float = 30.0
+    drain: bool = False
+    listen: bool = True
+    name: str | None = None
+    log_level: str = "info"
+    log_format: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorOptions:
+    """What a supervisor tells an executor at its start. Durations are seconds."""
+
+    database_url: str
+    app: str | None
+    worker_id: int
+    executor: int
+    parent: int
+    channel: int
+    marks: int
+    capacity: int
+    concurrency: int
+    queues: list[str] | None
+    poll: float
+    listen: bool
+    log_level: str
+    log_format: str
+
+    def encode(self) -> str:
+        """As text for the process's environment."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def decode(cls, text: str) -> ExecutorOptions:
+        """The options that `encode` wrote."""
+        return cls(**json.loads(text))

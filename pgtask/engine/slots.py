@@ -1,0 +1,96 @@
+"""The places where jobs run: threads for plain functions, an event loop for coroutines, one count for both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from queue import SimpleQueue
+from typing import Any
+
+from pgtask.engine.attempt import Attempt
+from pgtask.engine.eventloop import EventLoop
+from pgtask.engine.handler import Handlers
+from pgtask.engine.marks import Marks
+from pgtask.engine.task import Task
+from pgtask.engine.threads import Threads
+
+
+class Slots:
+    """An executor's slots and the attempts in them or waiting for them."""
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Task[Any]],
+        handlers: Handlers,
+        marks: Marks,
+        count: int,
+        on_end: Callable[[Attempt], None],
+        on_watch: Callable[[], None],
+    ) -> None:
+        self._coroutines = {name for name, task in tasks.items() if task.is_coroutine}
+        self._count = count
+        self._on_end = on_end
+        self._held: dict[int, Attempt] = {}
+        permits: SimpleQueue[None] = SimpleQueue()
+        for _ in range(count):
+            permits.put(None)
+        mixed = bool(self._coroutines) and len(self._coroutines) < len(tasks)
+        # With one kind of task only, the number of its places is the limit by itself.
+        self.threads = Threads(handlers, marks, count, permits if mixed else None, self._ended, on_watch)
+        self.loop = EventLoop(handlers, marks, permits, self._ended) if self._coroutines else None
+
+    @property
+    def unfinished(self) -> int:
+        """Attempts handed in that have not ended."""
+        return len(self._held)
+
+    def submit(self, attempts: list[Attempt], again: bool = False) -> None:
+        """Takes attempts for the slots, in this order; `again` for some that were withdrawn."""
+        if not again:
+            self._held.update((attempt.mark, attempt) for attempt in attempts)
+        coroutines = self._coroutines
+        if not coroutines:
+            self.threads.submit(attempts, len(self._held))
+            return
+        assert self.loop is not None
+        plain = [attempt for attempt in attempts if attempt.task not in coroutines]
+        if plain:
+            self.threads.submit(plain, len(self._held))
+        if len(plain) < len(attempts):
+            self.loop.submit([attempt for attempt in attempts if attempt.task in coroutines])
+
+    def _ended(self, attempt: Attempt) -> None:
+        self._held.pop(attempt.mark, None)
+        self._on_end(attempt)
+
+    def forget(self, attempt: Attempt) -> None:
+        """An attempt that was withdrawn will not come back."""
+        self._held.pop(attempt.mark, None)
+
+    def idle(self) -> bool:
+        """Whether nothing waits for a slot."""
+        return self.threads.idle() and (self.loop is None or self.loop.idle())
+
+    def backed_up(self) -> bool:
+        """Whether something waits for a slot."""
+        return not self.idle()
+
+    def withdraw(self) -> list[Attempt]:
+        """Takes back all attempts that have not begun, in their order."""
+        taken = self.threads.withdraw()
+        return taken if self.loop is None else taken + self.loop.withdraw()
+
+    def running(self) -> list[Attempt]:
+        """The attempts that run now."""
+        running = self.threads.running()
+        return running if self.loop is None else running + self.loop.running()
+
+    def cancel(self, id: int, number: int) -> None:
+        """Asks the attempt, if it is here and has not ended, to stop; one that waits for its slot will not begin."""
+        for attempt in list(self._held.values()):
+            if attempt.key == (id, number):
+                attempt.cancelled = True
+                if self.loop is not None and attempt.task in self._coroutines:
+                    self.loop.cancel(attempt)
+                else:
+                    self.threads.cancel(attempt)
+                return

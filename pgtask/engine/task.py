@@ -1,0 +1,208 @@
+"""A function registered as a task, and the ways to enqueue it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pgtask.engine.context import JobContext
+from pgtask.model.duration import parse_duration
+from pgtask.model.errors import PayloadError, TaskError
+from pgtask.model.job import NewJob
+from pgtask.model.payload import encode
+from pgtask.model.retry import RetryPolicy
+from pgtask.model.signature import Signature
+from pgtask.model.status import parse_priority
+
+if TYPE_CHECKING:
+    from pgtask.engine.app import PgTask
+    from pgtask.engine.job import Job
+
+F = TypeVar("F", bound=Callable[..., Any])
+Duration = float | str | timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDefaults:
+    """What jobs of a task get unless they say otherwise; None inherits from the queue, then from the built-in policy."""
+
+    queue: str = "default"
+    priority: int = 1
+    max_retries: int | None = None
+    retry: RetryPolicy = RetryPolicy()
+    timeout: float | None = None
+
+
+class Task(Generic[F]):
+    """A function that can be enqueued. Calling it runs it here and now, as if it were no task."""
+
+    def __init__(self, app: PgTask, function: F, name: str, defaults: TaskDefaults) -> None:
+        self.app = app
+        self.function = function
+        self.name = name
+        self.defaults = defaults
+        self.is_coroutine = inspect.iscoroutinefunction(function)
+        self.signature = Signature(function, name, JobContext)
+        self.context_parameter = self.signature.context_parameter
+        self.__doc__ = function.__doc__
+        self.__wrapped__ = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the function directly."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}>"
+
+    def options(
+        self,
+        *,
+        queue: str | None = None,
+        priority: int | str | None = None,
+        delay: Duration | None = None,
+        scheduled_at: datetime | None = None,
+        unique_key: str | None = None,
+        max_retries: int | None = None,
+        retry: RetryPolicy | None = None,
+        timeout: Duration | None = None,
+        tags: Iterable[str] = (),
+        traceparent: str | None = None,
+        connection: Any = None,
+    ) -> BoundTask:
+        """The task with options for the jobs enqueued through it.
+
+        `delay` and `timeout` are seconds, timedeltas or texts such as "5m"; `scheduled_at` must be aware; `unique_key`
+        makes enqueue return the live job that already holds it; `connection`, a psycopg connection of the caller's
+        (synchronous, or asyncio for `enqueue_async`), puts the job into the caller's transaction.
+        Raises PayloadError for a value out of range.
+        """
+        try:
+            job = replace(
+                self._new_job(),
+                delay=None if delay is None else parse_duration(delay),
+                scheduled_at=_aware(scheduled_at),
+                unique_key=unique_key,
+                tags=tuple(tags),
+                traceparent=traceparent,
+            )
+            if delay is not None and scheduled_at is not None:
+                raise ValueError("give delay or scheduled_at, not both")
+            if queue is not None:
+                job = replace(job, queue=queue)
+            if priority is not None:
+                job = replace(job, priority=parse_priority(priority))
+            if max_retries is not None:
+                job = replace(job, max_retries=checked_retries(max_retries))
+            if timeout is not None:
+                job = replace(job, timeout=checked_timeout(timeout))
+        except ValueError as error:
+            raise PayloadError(f"Task {self.name}: {error}") from None
+        if retry is not None:
+            job = replace(
+                job,
+                retry_strategy=retry.strategy,
+                retry_delay=retry.delay,
+                max_retry_delay=retry.max_delay,
+            )
+        return BoundTask(self, job, connection)
+
+    def _new_job(self) -> NewJob:
+        # Retry policy and timeout stay with the task's row in the database, so that a change of the code's defaults reaches
+        # jobs that are already waiting.
+        return NewJob(task=self.name, queue=self.defaults.queue, priority=self.defaults.priority)
+
+    def enqueue(self, **payload: Any) -> Job:
+        """Enqueues one job with these arguments.
+
+        Raises PayloadError when they do not fit the function or cannot be stored, DatabaseUnavailableError when
+        PostgreSQL does not answer.
+        """
+        return BoundTask(self, self._new_job(), None).enqueue(**payload)
+
+    def enqueue_many(self, payloads: Iterable[Mapping[str, Any]]) -> list[Job]:
+        """Enqueues a job for each of these sets of arguments, all or none; long lists go by COPY."""
+        return BoundTask(self, self._new_job(), None).enqueue_many(payloads)
+
+    async def enqueue_async(self, **payload: Any) -> Job:
+        """`enqueue` for code that runs on asyncio."""
+        return await BoundTask(self, self._new_job(), None).enqueue_async(**payload)
+
+    def encode(self, payload: Mapping[str, Any]) -> str:
+        """The payload as JSON text, once it fits the signature. Raises PayloadError."""
+        self.signature.check(payload)
+        return encode(payload)
+
+    def registration(self, code_version: str | None) -> dict[str, Any]:
+        """The row of this task in the table tasks."""
+        defaults = self.defaults
+        return {
+            "name": self.name,
+            "queue": defaults.queue,
+            "priority": defaults.priority,
+            "max_retries": defaults.max_retries,
+            "retry_strategy": defaults.retry.strategy,
+            "retry_delay": defaults.retry.delay,
+            "max_retry_delay": defaults.retry.max_delay,
+            "timeout": defaults.timeout,
+            "payload_schema": encode(self.signature.schema),
+            "code_version": code_version,
+        }
+
+
+class BoundTask:
+    """A task with the options for its next jobs; made by `Task.options`."""
+
+    __slots__ = ("_connection", "_job", "_task")
+
+    def __init__(self, task: Task[Any], job: NewJob, connection: Any) -> None:
+        self._task = task
+        self._job = job
+        self._connection = connection
+
+    def enqueue(self, **payload: Any) -> Job:
+        """As `Task.enqueue`."""
+        return self._task.app.enqueue_encoded(self._job, self._task.encode(payload), self._connection)
+
+    def enqueue_many(self, payloads: Iterable[Mapping[str, Any]]) -> list[Job]:
+        """As `Task.enqueue_many`. Raises PayloadError when a unique_key is set: one key cannot serve many jobs."""
+        if self._job.unique_key is not None:
+            raise PayloadError("enqueue_many takes no unique_key: it would let only the first job in")
+        texts = [self._task.encode(payload) for payload in payloads]
+        return self._task.app.enqueue_many_encoded(self._job, texts, self._connection)
+
+    async def enqueue_async(self, **payload: Any) -> Job:
+        """As `Task.enqueue_async`."""
+        return await self._task.app.enqueue_encoded_async(self._job, self._task.encode(payload), self._connection)
+
+
+def checked_retries(value: int) -> int:
+    """Raises ValueError for a number of retries that means nothing."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < -1:
+        raise ValueError(f"max_retries {value!r} means nothing: give 0 or more, or -1 for no limit")
+    return value
+
+
+def checked_timeout(value: Duration) -> float:
+    """Raises ValueError for a timeout that is no positive duration."""
+    seconds = parse_duration(value)
+    if seconds <= 0:
+        raise ValueError("a timeout must be longer than 0 s")
+    return seconds
+
+
+def _aware(instant: datetime | None) -> datetime | None:
+    if instant is not None and instant.utcoffset() is None:
+        raise ValueError(f"scheduled_at {instant.isoformat()} has no time zone: give an aware datetime")
+    return instant
+
+
+def task_name(function: Callable[..., Any]) -> str:
+    """`module.function` for a function. Raises TaskError for one that cannot be named."""
+    module = getattr(function, "__module__", None)
+    name = getattr(function, "__qualname__", None)
+    if not module or not name or "<lambda>" in name:
+        raise TaskError(f"{function!r} has no name of its own: pass name=… to task()")
+    return f"{module}.{name.replace('.<locals>', '')}"

@@ -1,0 +1,182 @@
+"""The threads that run plain functions, one per slot, started as they are needed."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from pgtask.engine import classify
+from pgtask.engine.attempt import Attempt
+from pgtask.engine.handler import Handlers, conclude
+from pgtask.engine.marks import Marks
+from pgtask.model.verdict import JobCancelled, JobInterrupted, JobTimeout
+from pgtask.observability.logging import current
+
+_raise_in_thread = ctypes.pythonapi.PyThreadState_SetAsyncExc
+_raise_in_thread.argtypes = [ctypes.c_ulong, ctypes.py_object]
+
+
+class Slot:
+    """One thread's place: the attempt it runs, and the way to interrupt exactly that one."""
+
+    __slots__ = ("attempt", "identity", "interrupted", "lock")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.attempt: Attempt | None = None
+        self.interrupted = False
+        self.identity = threading.get_ident()
+
+    def interrupt(self, attempt: Attempt, error: type[JobInterrupted]) -> bool:
+        """Raises `error` in the handler if it still runs this attempt. A call into C code notices when it returns."""
+        with self.lock:
+            if self.attempt is not attempt:
+                return False
+            self.interrupted = True
+            _raise_in_thread(self.identity, ctypes.py_object(error))
+            return True
+
+    def leave(self) -> None:
+        """Ends the attempt: after this nothing is raised on its account any more."""
+        with self.lock:
+            self.attempt = None
+            if self.interrupted:
+                self.interrupted = False
+                # Sent but not yet delivered: withdrawn, or it would hit the next job.
+                _raise_in_thread(self.identity, None)
+
+
+class Threads:
+    """Slots for plain functions. Jobs wait in one queue; `permits`, if given, are shared with the event loop's slots."""
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        marks: Marks,
+        slots: int,
+        permits: SimpleQueue[None] | None,
+        on_end: Callable[[Attempt], None],
+        on_watch: Callable[[], None],
+    ) -> None:
+        """`on_end` is called in the slot's thread; `on_watch` when `stop_overdue` must be called from now on."""
+        self._handlers = handlers
+        self._marks = marks
+        self._limit = slots
+        self._permits = permits
+        self._on_end = on_end
+        self._on_watch = on_watch
+        self._watched = False
+        self._ready: SimpleQueue[Attempt | None] = SimpleQueue()
+        self._slots: list[Slot] = []
+        self._started = 0
+
+    def submit(self, attempts: list[Attempt], unfinished: int) -> None:
+        """Queues attempts for the slots; `unfinished` of them in all are now in hand."""
+        for attempt in attempts:
+            self._ready.put(attempt)
+        while self._started < min(self._limit, unfinished):
+            self._started += 1
+            threading.Thread(target=self._work, name=f"slot-{self._started}", daemon=True).start()
+
+    def idle(self) -> bool:
+        """Whether no attempt waits for a slot."""
+        return self._ready.empty()
+
+    def withdraw(self) -> list[Attempt]:
+        """Takes back all attempts that no slot has begun."""
+        taken = []
+        try:
+            while True:
+                attempt = self._ready.get_nowait()
+                if attempt is not None:
+                    taken.append(attempt)
+        except Empty:
+            return taken
+
+    def running(self) -> list[Attempt]:
+        """The attempts that slots run now."""
+        return [attempt for slot in self._slots if (attempt := slot.attempt) is not None]
+
+    def cancel(self, attempt: Attempt) -> None:
+        """Asks a running attempt to stop: through its context, or else by raising JobCancelled in it."""
+        attempt.cancelled = True
+        if self._handlers.wants_interrupt(attempt):
+            for slot in self._slots:
+                if slot.interrupt(attempt, JobCancelled):
+                    return
+
+    def stop_overdue(self) -> bool:
+        """Raises JobTimeout in each attempt that has overrun its timeout; returns whether any needs watching further.
+
+        Scanning the slots now and then beats a timer per job, which would outlive most of its jobs.
+        """
+        now = time.monotonic()
+        watched = False
+        self._watched = False
+        for slot in self._slots:
+            attempt = slot.attempt
+            if attempt is None or attempt.timeout is None or attempt.started_at is None:
+                continue
+            watched = True
+            if now - attempt.started_at > attempt.timeout and not slot.interrupted:
+                slot.interrupt(attempt, JobTimeout)
+        self._watched = watched or self._watched
+        return self._watched
+
+    def _work(self) -> None:
+        slot = Slot()
+        self._slots.append(slot)
+        current.slot = slot
+        while True:
+            try:
+                self._serve(slot)
+                return
+            except JobInterrupted:
+                # Delivered between two attempts, in spite of the lock: nothing to stop any more.
+                continue
+
+    def _serve(self, slot: Slot) -> None:
+        ready, marks, permits, on_end = self._ready, self._marks, self._permits, self._on_end
+        while (attempt := ready.get()) is not None:
+            if permits is None:
+                marks.start(attempt.mark)
+                self._run(slot, attempt)
+            else:
+                permits.get()
+                marks.start(attempt.mark)
+                self._run(slot, attempt)
+                permits.put(None)
+            on_end(attempt)
+
+    def _run(self, slot: Slot, attempt: Attempt) -> None:
+        if attempt.cancelled:
+            attempt.ended_at = time.monotonic()
+            conclude(attempt, JobCancelled("the job was cancelled"))
+            return
+        attempt.started_at = time.monotonic()
+        slot.attempt = attempt
+        if attempt.timeout is not None and not self._watched:
+            self._watched = True
+            self._on_watch()
+        error: BaseException | None = None
+        value: Any = None
+        try:
+            try:
+                value = self._handlers.call(attempt)
+            except BaseException as raised:
+                error = raised
+            slot.leave()
+        except JobInterrupted as late:
+            # Raised after the handler had ended but before the slot was left: what the handler did stands.
+            slot.leave()
+            if isinstance(error, JobInterrupted):
+                error = late
+        attempt.ended_at = time.monotonic()
+        if error is None:
+            classify.returned(attempt, value)
+        else:
+            conclude(attempt, error)

@@ -1,0 +1,65 @@
+"""The errors pgtask raises to its callers.
+
+PgTaskError
+├── ConfigurationError        a setting, or an application reference, is missing or wrong
+├── DatabaseUnavailableError  no answer from PostgreSQL
+├── SchemaError               the schema is missing, older or newer than this version needs
+├── EmbeddedServerError       the embedded PostgreSQL cannot be started or stopped
+├── TaskError                 a task is declared wrongly, twice, or is unknown
+├── PayloadError              arguments do not fit the task, or are no JSON that PostgreSQL can store
+├── JobNotFoundError          no job has this id
+├── JobStateError             the job is not in a state that allows this
+└── JobFailedError            the awaited job ended without completing
+"""
+
+from __future__ import annotations
+
+
+class PgTaskError(Exception):
+    """Base of all errors that pgtask raises; the message says what is wrong and what to do."""
+
+
+class ConfigurationError(PgTaskError):
+    """A setting, or a reference to an application, is missing or wrong."""
+
+
+class DatabaseUnavailableError(PgTaskError):
+    """PostgreSQL did not answer."""
+
+
+class SchemaError(PgTaskError):
+    """The pgtask schema is missing, older or newer than this version needs."""
+
+
+class EmbeddedServerError(PgTaskError):
+    """The embedded PostgreSQL cannot be started or stopped."""
+
+
+class TaskError(PgTaskError):
+    """A task is declared wrongly, declared twice, or is unknown."""
+
+
+class PayloadError(PgTaskError):
+    """The arguments do not fit the task's signature, or are no JSON that PostgreSQL can store."""
+
+
+class JobNotFoundError(PgTaskError):
+    """No job has this id."""
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(f"There is no job {job_id}: it was deleted, or its history has been pruned.")
+        self.job_id = job_id
+
+
+class JobStateError(PgTaskError):
+    """The job is not in a state that allows what was asked."""
+
+
+class JobFailedError(PgTaskError):
+    """The awaited job ended without completing."""
+
+    def __init__(self, job_id: int, status: str, error: str | None) -> None:
+        super().__init__(f"Job {job_id} ended {status}" + (f": {error}" if error else "."))
+        self.job_id = job_id
+        self.status = status
+        self.error = error

@@ -1,0 +1,63 @@
+"""A job as it is stored, and a request to make one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord:
+    """A row of the view all_jobs: one job, live or ended. Times are aware; durations are seconds."""
+
+    id: int
+    task: str
+    queue: str
+    payload: Any
+    priority: int
+    status: str
+    attempt: int
+    retry_count: int
+    crash_count: int
+    max_retries: int | None
+    retry_strategy: str | None
+    retry_delay: float | None
+    max_retry_delay: float | None
+    timeout: float | None
+    unique_key: str | None
+    tags: list[str] | None
+    traceparent: str | None
+    created_at: datetime
+    scheduled_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    worker_id: int | None
+    executor: int | None
+    progress: int | None
+    progress_message: str | None
+    cancel_requested_at: datetime | None
+    outcome: str | None
+    result: Any
+    error_type: str | None
+    error: str | None
+    traceback: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """Everything about a job to be enqueued but its payload. Durations are seconds; None inherits."""
+
+    task: str
+    queue: str = "default"
+    priority: int = 1
+    delay: float | None = None
+    scheduled_at: datetime | None = None
+    unique_key: str | None = None
+    max_retries: int | None = None
+    retry_strategy: str | None = None
+    retry_delay: float | None = None
+    max_retry_delay: float | None = None
+    timeout: float | None = None
+    tags: tuple[str, ...] = field(default=())
+    traceparent: str | None = None

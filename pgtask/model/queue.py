@@ -1,0 +1,57 @@
+"""A queue, with what waits and runs in it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from pgtask.model.errors import PgTaskError
+
+
+class QueueNotFoundError(PgTaskError):
+    """No queue has this name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"Did you mean '{close[0]}'?" if close else f"Create it: pgtask queues create {name}"
+        super().__init__(f"There is no queue '{name}'. {hint}")
+        self.name = name
+
+
+class QueueStateError(PgTaskError):
+    """The queue is not in a state that allows what was asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueRecord:
+    """A queue as operators see it. Durations are seconds; None inherits.
+
+    `created_at` is None for a queue that is not stored and exists only by what names it. Counts are
+    exact unless `counts_exact` is false: then they are lower bounds, and `pending` is an estimate
+    where PostgreSQL's statistics allow one.
+    """
+
+    name: str
+    priority: int
+    paused_at: datetime | None
+    paused_by: str | None
+    max_retries: int | None
+    retry_strategy: str | None
+    retry_delay: float | None
+    max_retry_delay: float | None
+    timeout: float | None
+    created_at: datetime | None
+    pending: int
+    scheduled: int
+    retrying: int
+    running: int
+    counts_exact: bool
+    oldest_due_at: datetime | None
+    workers: int
+
+    @property
+    def unserved(self) -> bool:
+        """Whether jobs wait here that no live worker will take."""
+        return self.workers == 0 and self.pending + self.retrying + self.scheduled > 0

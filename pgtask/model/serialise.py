@@ -1,0 +1,63 @@
+"""Records as the JSON that the API answers with and `--json` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pgtask.model.job import JobRecord
+from pgtask.model.statistics import Statistics, Tally
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_JOB_FIRST = (
+    *("id", "task", "type", "queue", "payload", "priority", "status", "progress", "attempt"),
+    *("retry_count", "max_retries", "created_at", "scheduled_at", "started_at", "finished_at"),
+    *("result", "error"),
+)
+
+
+def instant_as_text(instant: datetime) -> str:
+    """An instant as RFC 3339 in UTC, with Z."""
+    return instant.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
+
+
+def record_as_json(record: DataclassInstance) -> dict[str, Any]:
+    """The fields of a flat record, with instants as text."""
+    values = ((field.name, getattr(record, field.name)) for field in fields(record))
+    return {name: instant_as_text(value) if isinstance(value, datetime) else value for name, value in values}
+
+
+def job_as_json(record: JobRecord) -> dict[str, Any]:
+    """A job, the fields that matter most first; `type` is a synonym of `task`."""
+    values = record_as_json(record) | {"type": record.task}
+    return {name: values.pop(name) for name in _JOB_FIRST} | values
+
+
+def page_as_json(items: Sequence[Any], next_cursor: str | None = None) -> dict[str, Any]:
+    """A page of a list; `next_cursor` is None on the last one."""
+    return {"items": list(items), "next_cursor": next_cursor}
+
+
+def statistics_as_json(statistics: Statistics) -> dict[str, Any]:
+    """Statistics with the rates and averages that follow from them."""
+
+    def tally(of: Tally) -> dict[str, Any]:
+        return record_as_json(of) | {
+            "attempts": of.attempts,
+            "attempts_per_second": statistics.rate(of),
+            "error_rate": of.error_rate,
+            "average_run_seconds": of.average_run,
+            "average_wait_seconds": of.average_wait,
+        }
+
+    return {
+        "window_seconds": statistics.window,
+        "total": tally(statistics.total),
+        "by_queue": {name: tally(of) for name, of in statistics.by_queue.items()},
+        "by_task": {name: tally(of) for name, of in statistics.by_task.items()},
+        "timeline": [record_as_json(bucket) for bucket in statistics.timeline],
+    }
