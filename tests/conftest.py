@@ -113,6 +113,15 @@ def connection(database: str) -> Iterator[psycopg.Connection]:
         yield opened
 
 
+@pytest.fixture(scope="session")
+def reader(server_url: str, template: str) -> Iterator[psycopg.Connection]:
+    """A connection for tests that only look; they share its database, and it refuses changes."""
+    with _new_database(server_url, template) as name:
+        url = make_conninfo(server_url, dbname=name, options="-c default_transaction_read_only=on")
+        with psycopg.connect(url, autocommit=True) as opened:
+            yield opened
+
+
 @contextlib.contextmanager
 def _new_database(server_url: str, template: str = "template1") -> Iterator[str]:
     name = f"pgtask_test_{uuid4().hex[:16]}"

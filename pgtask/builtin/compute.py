@@ -14,7 +14,7 @@ def compute(operation: Literal["prime", "fibonacci", "sha256"], n: int) -> dict[
     """The n-th prime number, the n-th Fibonacci number, or SHA-256 applied n times to nothing."""
     if operation not in _LIMITS:
         raise Discard(f"unknown operation {operation!r}: use {', '.join(_LIMITS)}")
-    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _LIMITS[operation]:
+    if type(n) is not int or not 1 <= n <= _LIMITS[operation]:
         raise Discard(f"n is a whole number from 1 to {_LIMITS[operation]} for {operation}, not {n!r}")
     if operation == "prime":
         return {"operation": operation, "n": n, "value": _prime(n)}

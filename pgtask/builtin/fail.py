@@ -7,12 +7,12 @@ from typing import Any
 from pgtask.engine.context import JobContext
 
 
-class RequestedFailure(Exception):
+class RequestedError(Exception):
     """What the task fail raises."""
 
 
 def fail(ctx: JobContext, message: str = "failed as asked", times: int | None = None) -> dict[str, Any]:
     """Fails with `message`: always, or the first `times` attempts only."""
     if times is None or ctx.retry_count < times:
-        raise RequestedFailure(message)
+        raise RequestedError(message)
     return {"failures": ctx.retry_count}

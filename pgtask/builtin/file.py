@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +17,7 @@ def file(path: str, operation: Literal["stat", "sha256", "lines", "all"] = "all"
     """A regular file's size and time (stat), its SHA-256, its number of lines, or all of these."""
     if operation not in _OPERATIONS:
         raise Discard(f"unknown operation {operation!r}: use {', '.join(_OPERATIONS)}")
-    facts = os.stat(path)
+    facts = Path(path).stat()
     if not stat.S_ISREG(facts.st_mode):
         raise Discard(f"{path} is no regular file")
     result: dict[str, Any] = {"path": path}

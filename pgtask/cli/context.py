@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from pgtask.config import Settings, load_settings
 
 if TYPE_CHECKING:
-    from psycopg import Connection
+    from pgtask.database.connection import Connection
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ def database(given: Settings, *, ready: bool = True) -> Iterator[str]:
 
 
 @contextmanager
-def connected() -> Iterator[Connection[Any]]:
+def connected() -> Iterator[Connection]:
     """A connection to the database in use, whose schema is the one this version needs."""
     from pgtask.database import connection, migrations
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import sys
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -21,16 +22,15 @@ from pgtask.cli.output import (
     styled_status,
 )
 from pgtask.cli.text import as_json, clean, first_line
+from pgtask.database import jobs
+from pgtask.database.connection import Connection
+from pgtask.database.enqueuing import EnqueuedByName, enqueue_by_name
+from pgtask.database.fleet import list_tasks
 from pgtask.model.job import JobRecord
 from pgtask.model.payload import encode
 from pgtask.model.serialise import job_as_json
 from pgtask.model.status import JobStatus
 from pgtask.model.wording import duration
-
-if TYPE_CHECKING:
-    from psycopg import Connection
-
-    from pgtask.database.enqueuing import EnqueuedByName
 
 FIRST_LOOK, LONGEST_WAIT = 0.02, 0.5
 """Seconds between looks at an awaited job: they double from the first to the second."""
@@ -60,7 +60,7 @@ def enqueue(
     json_output: bool,
     **options: Any,
 ) -> int:
-    """Enqueue a job for TASK.
+    r"""Enqueue a job for TASK.
 
     PAYLOAD is a JSON object, key=value pairs, or - to read a JSON object from stdin. A value is JSON
     where it can be read as such, else text.
@@ -76,11 +76,9 @@ def enqueue(
         raise click.UsageError("--timeout-wait needs --wait.")
     text = encode(read_payload(payload))
 
-    from pgtask.database import enqueuing, jobs
-
     with connected() as connection:
-        enqueued = enqueuing.enqueue_by_name(connection, task, text, delay=delay, scheduled_at=scheduled_at, **options)
-        _hint(enqueued, task, options["unique_key"])
+        enqueued = enqueue_by_name(connection, task, text, delay=delay, scheduled_at=scheduled_at, **options)
+        _hint(connection, enqueued, task)
         if wait:
             job = _await_end(connection, enqueued.id, timeout_wait)
             return _print_end(job, json_output)
@@ -130,16 +128,17 @@ def _parse_json(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def _hint(enqueued: EnqueuedByName, task: str, unique_key: str | None) -> None:
+def _hint(connection: Connection, enqueued: EnqueuedByName, task: str) -> None:
     if not enqueued.created:
-        note(f"Nothing enqueued: job {enqueued.id} has the unique key '{clean(unique_key or '')}'.")
+        note(f"Nothing enqueued: job {enqueued.id} is live and has this unique key.")
     elif not enqueued.known:
-        note(f"No worker has registered a task '{clean(task)}' yet; the job waits until one does.")
+        names = [known.name for known in list_tasks(connection)]
+        close = difflib.get_close_matches(task, names, 1)
+        hint = f"Did you mean '{close[0]}'?" if close else "Start one: pgtask worker"
+        note(clean(f"No worker has registered task '{task}' yet: the job waits. {hint}"))
 
 
-def _await_end(connection: Connection[Any], job_id: int, timeout: float | None) -> JobRecord:
-    from pgtask.database import jobs
-
+def _await_end(connection: Connection, job_id: int, timeout: float | None) -> JobRecord:
     deadline = None if timeout is None else time.monotonic() + timeout
     pause = FIRST_LOOK
     while True:

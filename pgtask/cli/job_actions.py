@@ -6,23 +6,20 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from pgtask.cli.context import connected, note
 from pgtask.cli.errors import DONE, FAILED, NOT_FOUND
-from pgtask.cli.output import json_option, on_terminal, print_json, print_plain
+from pgtask.cli.output import on_terminal, print_json, print_plain
 from pgtask.cli.text import clean
+from pgtask.database import bulk, listing
+from pgtask.database.bulk import Answer
+from pgtask.database.connection import Connection
+from pgtask.database.listing import JobFilter
 from pgtask.model.serialise import page_as_json
 from pgtask.model.status import JobStatus
 from pgtask.model.wording import plural
-
-if TYPE_CHECKING:
-    from psycopg import Connection
-
-    from pgtask.database.bulk import Answer
-    from pgtask.database.listing import JobFilter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +27,7 @@ class Action:
     """Something done to jobs, and what its answers mean."""
 
     verb: str
-    function: str
-    """Name of the function in `pgtask.database.bulk`."""
+    function: Callable[[Connection, Sequence[int]], list[Answer]]
     done: Mapping[str, str]
     """Answers that mean it was done, in words that follow "Job 42"."""
     refused: Mapping[str, str]
@@ -42,7 +38,7 @@ class Action:
 
 CANCEL = Action(
     verb="cancel",
-    function="cancel_jobs",
+    function=bulk.cancel_jobs,
     done={"cancelled": "cancelled", "requested": "runs and was asked to stop"},
     refused={
         "completed": "had completed already",
@@ -52,7 +48,7 @@ CANCEL = Action(
 )
 RETRY = Action(
     verb="retry",
-    function="retry_jobs",
+    function=bulk.retry_jobs,
     done={"pending": "is pending again"},
     refused={
         "completed": "has completed; to run it again, enqueue a new job",
@@ -62,7 +58,7 @@ RETRY = Action(
 )
 DELETE = Action(
     verb="delete",
-    function="delete_jobs",
+    function=bulk.delete_jobs,
     done={"deleted": "deleted"},
     refused={"running": "runs; cancel it first"},
     asks_for_ids=True,
@@ -94,8 +90,8 @@ def act(
         return _act_on_matches(connection, action, wanted, yes, json_output)
 
 
-def _act_on_ids(connection: Connection[Any], action: Action, ids: Sequence[int], json_output: bool) -> int:
-    answers = _function(action)(connection, list(dict.fromkeys(ids)))
+def _act_on_ids(connection: Connection, action: Action, ids: Sequence[int], json_output: bool) -> int:
+    answers = action.function(connection, list(dict.fromkeys(ids)))
     if json_output:
         print_json(page_as_json([answer._asdict() for answer in answers]))
     for answer in () if json_output else answers:
@@ -112,16 +108,13 @@ def _sentence(action: Action, answer: Answer) -> str:
     if answer.answer is None:
         return f"There is no job {answer.id}."
     if answer.detail:
-        return clean(answer.detail).capitalize() + "."
+        detail = clean(answer.detail)
+        return f"{detail[:1].upper()}{detail[1:]}."
     words = action.done.get(answer.answer) or action.refused.get(answer.answer, answer.answer)
     return f"Job {answer.id} {words}."
 
 
-def _act_on_matches(
-    connection: Connection[Any], action: Action, wanted: JobFilter, yes: bool, json_output: bool
-) -> int:
-    from pgtask.database import listing
-
+def _act_on_matches(connection: Connection, action: Action, wanted: JobFilter, yes: bool, json_output: bool) -> int:
     matching = listing.count_jobs(connection, wanted)
     totals: Counter[str] = Counter()
     if matching.number:
@@ -129,7 +122,7 @@ def _act_on_matches(
         verb = "matches" if matching.number == 1 else "match"
         _confirm(f"{what} {verb}. {action.verb.capitalize()} {_pronoun(matching.number)}?", yes)
         for ids in listing.batches(connection, wanted, matching.newest):
-            answers = _function(action)(connection, ids)
+            answers = action.function(connection, ids)
             totals.update(answer.answer or "gone" for answer in answers)
             if sys.stderr.isatty() and totals.total() < matching.number:
                 click.echo(f"\r{totals.total():,} of {what}", err=True, nl=False)
@@ -160,11 +153,3 @@ def _confirm(question: str, yes: bool) -> None:
     if not click.confirm(question, err=True):
         note("Nothing was changed.")
         click.get_current_context().exit(FAILED)
-
-
-def _function(action: Action) -> Callable[[Connection[Any], Sequence[int]], list[Answer]]:
-    from pgtask.database import bulk
-
-    function: Callable[[Connection[Any], Sequence[int]], list[Answer]]
-    function = getattr(bulk, action.function)
-    return function

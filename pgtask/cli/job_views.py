@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from pgtask.cli.output import (
@@ -28,14 +26,12 @@ from pgtask.cli.text import (
     seconds_since,
     with_relative,
 )
+from pgtask.database.listing import JobDetails
 from pgtask.model.explanation import Explanation
 from pgtask.model.job import JobRecord
 from pgtask.model.run import LogLine, RunRecord
 from pgtask.model.status import PRIORITIES, JobStatus
 from pgtask.model.wording import DASH, duration
-
-if TYPE_CHECKING:
-    from pgtask.database.listing import JobDetails
 
 LONG = 40
 """Lines of a payload or result that a terminal gets; pipes and JSON get all."""
@@ -60,14 +56,13 @@ def priority_text(priority: int) -> str:
 
 
 def when(job: JobRecord) -> str:
-    """The time that matters most now: until due, of running, of waiting, or since the end."""
+    """The time that matters most now: since the end, of running, until due, or of waiting."""
     if job.finished_at is not None:
         return relative(job.finished_at)
     if job.status == JobStatus.RUNNING and job.started_at is not None:
-        return f"for {brief(seconds_since(job.started_at))}"
-    if job.scheduled_at > job.created_at:
-        return relative(job.scheduled_at)
-    return relative(job.created_at)
+        return f"runs {brief(seconds_since(job.started_at))}"
+    waited = seconds_since(job.scheduled_at)
+    return relative(job.scheduled_at) if waited < 0 else f"waits {brief(waited)}"
 
 
 def remark(job: JobRecord) -> str:
@@ -160,7 +155,9 @@ def print_job(details: JobDetails, explanation: Explanation | None, hint: str) -
     if on_terminal():
         click.echo(f"{styled(f'Job {job.id}', 'bold')}  {styled_status(job.status)}")
         if explanation is not None:
-            click.echo(explanation.text + (f" {styled(hint, 'dim')}" if hint else ""))
+            click.echo(clean(explanation.text))
+        if hint:
+            click.echo(styled(f"→ {clean(hint)}", "dim"))
         click.echo()
     else:
         print_plain("id", job.id)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -11,17 +12,18 @@ from pgtask.cli import job_actions, parameters
 from pgtask.cli.context import connected, note
 from pgtask.cli.job_views import JOB_COLUMNS, print_job
 from pgtask.cli.output import json_option, on_terminal, print_json, print_table
+from pgtask.database import listing
+from pgtask.database.listing import JobFilter
 from pgtask.model.explanation import explain
 from pgtask.model.serialise import job_as_json, page_as_json, record_as_json
 from pgtask.model.status import FINAL, JobStatus
 
-if TYPE_CHECKING:
-    from pgtask.database.listing import JobFilter
-
 MAX_PAGE = 1000
 
-# What to do about it, by the reason of an explanation.
+# What to do about it, by the reason of an explanation or the status of a job that has ended.
 _REMEDIES = {
+    "failed": "pgtask jobs retry {id}",
+    "quarantined": "pgtask jobs retry {id}",
     "queue_paused": "pgtask queues resume {queue}",
     "no_worker": "pgtask worker",
     "queue_unserved": "pgtask worker --queues {queue}",
@@ -70,7 +72,7 @@ def list_jobs(
     limit: int,
     json_output: bool,
 ) -> None:
-    """List jobs, newest first.
+    r"""List jobs, newest first.
 
     In a pipe the columns are: id, status, task, queue, priority, attempt, scheduled_at, error or
     progress, tags.
@@ -79,8 +81,6 @@ def list_jobs(
       pgtask jobs list --status failed --queue mail
       pgtask jobs list --task 'email.*' --before 12000
     """
-    from pgtask.database import listing
-
     wanted = _filter(statuses, queue, task, tag)
     with connected() as connection:
         page = listing.list_jobs(connection, wanted, before=before, limit=limit)
@@ -99,8 +99,6 @@ def list_jobs(
 @json_option
 def show(job_id: int, json_output: bool) -> None:
     """Show a job with its runs and logs, and why it waits."""
-    from pgtask.database import listing
-
     with connected() as connection:
         details = listing.show_job(connection, job_id)
     job, now = details.job, details.circumstances
@@ -115,8 +113,9 @@ def show(job_id: int, json_output: bool) -> None:
             }
         )
         return
-    remedy = _REMEDIES.get(explanation.reason, "") if explanation else ""
-    print_job(details, explanation, remedy.format(queue=job.queue, worker_id=job.worker_id))
+    remedy = _REMEDIES.get(explanation.reason if explanation else job.status, "")
+    hint = remedy.format(id=job.id, queue=shlex.quote(job.queue), worker_id=job.worker_id)
+    print_job(details, explanation, hint)
 
 
 @jobs.command()
@@ -136,8 +135,6 @@ def cancel(
 
     A filter without --status means all that have not ended.
     """
-    from pgtask.database import listing
-
     wanted = _filter(statuses, queue, task, tag)
     return job_actions.act(job_actions.CANCEL, ids, wanted, listing.LIVE, **options)
 
@@ -186,6 +183,4 @@ def delete(
 
 
 def _filter(statuses: tuple[list[JobStatus], ...], queue: str | None, task: str | None, tag: str | None) -> JobFilter:
-    from pgtask.database.listing import JobFilter
-
     return JobFilter(statuses=parameters.flatten(statuses), queue=queue, task=task, tag=tag)

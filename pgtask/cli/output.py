@@ -114,7 +114,11 @@ def _print_rich(rows: Sequence[Row], columns: Sequence[Column[Row]]) -> None:
     from rich.text import Text
 
     console = Console(highlight=False)
-    shown = [column for column in columns if not column.wide or console.width >= WIDE]
+    shown = [
+        column
+        for column in columns
+        if (not column.wide or console.width >= WIDE) and any(column.show(row) for row in rows)
+    ]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in shown:
         table.add_column(column.title, justify="right" if column.right else "left", no_wrap=not column.shrinks)

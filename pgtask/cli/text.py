@@ -76,5 +76,7 @@ def instant(value: datetime | None) -> str:
 
 
 def with_relative(value: datetime | None) -> str:
-    """An instant with how long ago it is."""
-    return DASH if value is None else f"{instant(value)} ({relative(value)})"
+    """An instant in local time, to the second, with how long ago it is."""
+    if value is None:
+        return DASH
+    return f"{value.astimezone():%Y-%m-%d %H:%M:%S %Z} ({relative(value)})"

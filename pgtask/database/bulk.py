@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import psycopg
 from psycopg import errors
 from psycopg.rows import scalar_row, tuple_row
 
 from pgtask.database import statements
+from pgtask.database.connection import Connection
 from pgtask.database.reading import in_words
 
 _CANCEL = statements.load("cancel_jobs")
@@ -26,7 +26,7 @@ class Answer(NamedTuple):
     detail: str | None = None
 
 
-def cancel_jobs(connection: psycopg.Connection[Any], ids: Sequence[int]) -> list[Answer]:
+def cancel_jobs(connection: Connection, ids: Sequence[int]) -> list[Answer]:
     """Cancels jobs.
 
     Answers `cancelled`, `requested` (it runs and was asked to stop), or the final status it had.
@@ -35,7 +35,7 @@ def cancel_jobs(connection: psycopg.Connection[Any], ids: Sequence[int]) -> list
         return _act(connection, _CANCEL, ids)
 
 
-def retry_jobs(connection: psycopg.Connection[Any], ids: Sequence[int]) -> list[Answer]:
+def retry_jobs(connection: Connection, ids: Sequence[int]) -> list[Answer]:
     """Puts ended jobs back.
 
     Answers `pending`, `completed` or `active` (nothing to retry), or `held` when another live job
@@ -51,7 +51,7 @@ def retry_jobs(connection: psycopg.Connection[Any], ids: Sequence[int]) -> list[
         return [answer for id in ids for answer in retry_jobs(connection, [id])]
 
 
-def delete_jobs(connection: psycopg.Connection[Any], ids: Sequence[int]) -> list[Answer]:
+def delete_jobs(connection: Connection, ids: Sequence[int]) -> list[Answer]:
     """Deletes jobs with their runs and logs.
 
     Answers `deleted`, or `running` for one that runs and was left alone.
@@ -69,6 +69,6 @@ def delete_jobs(connection: psycopg.Connection[Any], ids: Sequence[int]) -> list
     return [Answer(id, answer(id)) for id in ids]
 
 
-def _act(connection: psycopg.Connection[Any], query: bytes, ids: Sequence[int]) -> list[Answer]:
+def _act(connection: Connection, query: bytes, ids: Sequence[int]) -> list[Answer]:
     with connection.cursor(row_factory=tuple_row) as cursor:
         return [Answer(*row) for row in cursor.execute(query, {"ids": list(ids)})]

@@ -82,7 +82,7 @@ def one_line(error: BaseException) -> str:
 def lost(error: BaseException) -> bool:
     """Whether the error says that this connection is of no more use and another should be tried.
 
-    Class 08 and 57P01–57P05 (connection ended, server going down or starting), 25006 (a demoted server, read-only),
+    Class 08 and 57P01 to 57P05 (connection ended, server going down or starting), 25006 (a demoted server, read-only),
     53300 (no free connection), and any failure without a code, which is one of the connection itself.
     """
     if isinstance(error, (DatabaseUnavailableError, psycopg.InterfaceError)):

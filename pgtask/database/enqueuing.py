@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import psycopg
 from psycopg import errors
 from psycopg.rows import class_row
 
 from pgtask.database import statements
+from pgtask.database.connection import Connection
 from pgtask.database.reading import in_words
 from pgtask.model.errors import PayloadError
 
@@ -25,7 +25,7 @@ class EnqueuedByName(NamedTuple):
 
 
 def enqueue_by_name(
-    connection: psycopg.Connection[Any],
+    connection: Connection,
     task: str,
     payload: str,
     *,

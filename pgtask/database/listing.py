@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Any, NamedTuple
 
-import psycopg
 from psycopg.rows import class_row, scalar_row
 
 from pgtask.database import statements
+from pgtask.database.connection import Connection
 from pgtask.database.reading import reading
 from pgtask.model.errors import JobNotFoundError
 from pgtask.model.explanation import AHEAD_CAP, Circumstances
@@ -76,7 +76,7 @@ class JobDetails:
 
 
 def list_jobs(
-    connection: psycopg.Connection[Any],
+    connection: Connection,
     wanted: JobFilter,
     *,
     before: int | None = None,
@@ -88,16 +88,14 @@ def list_jobs(
         return JobPage(_read(connection, ids[:limit]), len(ids) > limit)
 
 
-def count_jobs(connection: psycopg.Connection[Any], wanted: JobFilter) -> JobCount:
+def count_jobs(connection: Connection, wanted: JobFilter) -> JobCount:
     """How many jobs match, counted up to COUNT_CAP."""
     with reading(connection):
         ids = _find(connection, wanted, None, COUNT_CAP + 1)
     return JobCount(min(len(ids), COUNT_CAP), len(ids) <= COUNT_CAP, ids[0] if ids else 0)
 
 
-def batches(
-    connection: psycopg.Connection[Any], wanted: JobFilter, newest: int, size: int = 500
-) -> Iterator[list[int]]:
+def batches(connection: Connection, wanted: JobFilter, newest: int, size: int = 500) -> Iterator[list[int]]:
     """The ids of the jobs that match, newest first from `newest` on, found batch by batch."""
     before: int | None = newest + 1
     while before is not None:
@@ -108,14 +106,14 @@ def batches(
         before = ids[-1] if len(ids) == size else None
 
 
-def running_on(connection: psycopg.Connection[Any], worker_id: int, limit: int = 50) -> list[JobRecord]:
+def running_on(connection: Connection, worker_id: int, limit: int = 50) -> list[JobRecord]:
     """The jobs that a worker runs, newest first."""
     with reading(connection):
         values = _arguments(JobFilter(), None, limit) | {"worker_id": worker_id}
         return _read(connection, _ids(connection, _FIND_RUNNING, values))
 
 
-def show_job(connection: psycopg.Connection[Any], job_id: int, *, runs: int = 100, logs: int = 1000) -> JobDetails:
+def show_job(connection: Connection, job_id: int, *, runs: int = 100, logs: int = 1000) -> JobDetails:
     """All there is about a job at one instant. Raises JobNotFoundError."""
     values = {"id": job_id}
     with reading(connection):
@@ -131,7 +129,7 @@ def show_job(connection: psycopg.Connection[Any], job_id: int, *, runs: int = 10
     return JobDetails(job=found[0], runs=run_records, logs=lines, circumstances=now)
 
 
-def _find(connection: psycopg.Connection[Any], wanted: JobFilter, before: int | None, limit: int) -> list[int]:
+def _find(connection: Connection, wanted: JobFilter, before: int | None, limit: int) -> list[int]:
     live, ended = wanted.statuses & LIVE, wanted.statuses & FINAL
     values = _arguments(wanted, before, limit)
     found = []
@@ -170,13 +168,13 @@ def _words(statuses: frozenset[JobStatus]) -> list[str] | None:
     return sorted(status.value for status in statuses) or None
 
 
-def _ids(connection: psycopg.Connection[Any], query: bytes, values: dict[str, Any]) -> list[int]:
+def _ids(connection: Connection, query: bytes, values: dict[str, Any]) -> list[int]:
     with connection.cursor(row_factory=scalar_row) as cursor:
         # Planned anew each time: with the filters unknown, no plan is good for all of them.
         return cursor.execute(query, values, prepare=False).fetchall()
 
 
-def _read(connection: psycopg.Connection[Any], ids: list[int]) -> list[JobRecord]:
+def _read(connection: Connection, ids: list[int]) -> list[JobRecord]:
     if not ids:
         return []
     with connection.cursor(row_factory=class_row(JobRecord)) as cursor:

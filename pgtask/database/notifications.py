@@ -48,6 +48,6 @@ def parse(payload: str) -> Message:
     }
     if isinstance(message, dict):
         for kind, fields in kinds.items():
-            if kind in message and all(isinstance(message.get(key), type) for key, type in fields):
+            if kind in message and all(isinstance(message.get(key), kinds_allowed) for key, kinds_allowed in fields):
                 return {key: message[key] for key, _ in fields}
     return {"wake": True}

@@ -91,7 +91,8 @@ class Pool:
 
 
 def _has_news(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
-    # An idle server says nothing; if the socket can be read, it said goodbye. Looking costs microseconds, a query a round trip.
+    # An idle server says nothing; if the socket can be read, it said goodbye. Looking costs microseconds, a query a
+    # round trip.
     return bool(select.select([connection.pgconn.socket], [], [], 0)[0])
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import psycopg
 from psycopg.rows import dict_row, scalar_row, tuple_row
 
 from pgtask.database import statements
+from pgtask.database.connection import Connection
 from pgtask.database.reading import in_words, reading
 from pgtask.model.queue import QueueNotFoundError, QueueRecord, QueueStateError
 
@@ -34,20 +34,20 @@ class Paused(NamedTuple):
     paused_by: str | None
 
 
-def list_queues(connection: psycopg.Connection[Any]) -> list[QueueRecord]:
+def list_queues(connection: Connection) -> list[QueueRecord]:
     """All queues, by priority and name."""
     with reading(connection):
         return _list(connection, None)
 
 
-def read_queue(connection: psycopg.Connection[Any], name: str) -> QueueRecord:
+def read_queue(connection: Connection, name: str) -> QueueRecord:
     """One queue. Raises QueueNotFoundError."""
     with reading(connection):
         _require(connection, [name])
         return _list(connection, name)[0]
 
 
-def create_queue(connection: psycopg.Connection[Any], name: str, changes: Mapping[str, Any]) -> None:
+def create_queue(connection: Connection, name: str, changes: Mapping[str, Any]) -> None:
     """Stores a queue; `changes` are its columns. Raises QueueStateError when it exists."""
     with in_words(connection), connection.transaction():
         if connection.execute(_CREATE, {"name": name}).fetchone() is None:
@@ -55,7 +55,7 @@ def create_queue(connection: psycopg.Connection[Any], name: str, changes: Mappin
         _change(connection, name, changes)
 
 
-def set_queue(connection: psycopg.Connection[Any], name: str, changes: Mapping[str, Any]) -> None:
+def set_queue(connection: Connection, name: str, changes: Mapping[str, Any]) -> None:
     """Changes columns of a queue, None meaning inherit, and stores it if it is not.
 
     Raises QueueNotFoundError.
@@ -66,7 +66,7 @@ def set_queue(connection: psycopg.Connection[Any], name: str, changes: Mapping[s
         _change(connection, name, changes)
 
 
-def pause_queues(connection: psycopg.Connection[Any], names: Iterable[str], paused_by: str | None) -> list[Paused]:
+def pause_queues(connection: Connection, names: Iterable[str], paused_by: str | None) -> list[Paused]:
     """Pauses queues; running jobs finish. One that is paused already stays as it is.
 
     Raises QueueNotFoundError.
@@ -79,7 +79,7 @@ def pause_queues(connection: psycopg.Connection[Any], names: Iterable[str], paus
             return [Paused(*row) for row in cursor]
 
 
-def resume_queues(connection: psycopg.Connection[Any], names: Iterable[str]) -> set[str]:
+def resume_queues(connection: Connection, names: Iterable[str]) -> set[str]:
     """Resumes queues and returns those that were paused. Raises QueueNotFoundError."""
     wanted = sorted(set(names))
     with in_words(connection), connection.transaction():
@@ -88,7 +88,7 @@ def resume_queues(connection: psycopg.Connection[Any], names: Iterable[str]) -> 
             return set(cursor.execute(_RESUME, {"names": wanted}))
 
 
-def delete_queue(connection: psycopg.Connection[Any], name: str) -> None:
+def delete_queue(connection: Connection, name: str) -> None:
     """Deletes what is stored of a queue.
 
     Raises QueueNotFoundError; QueueStateError while live jobs are in it.
@@ -106,7 +106,7 @@ def delete_queue(connection: psycopg.Connection[Any], name: str) -> None:
             )
 
 
-def _require(connection: psycopg.Connection[Any], names: list[str]) -> None:
+def _require(connection: Connection, names: list[str]) -> None:
     with connection.cursor(row_factory=scalar_row) as cursor:
         known = cursor.execute(_KNOWN).fetchall()
     for name in names:
@@ -114,19 +114,19 @@ def _require(connection: psycopg.Connection[Any], names: list[str]) -> None:
             raise QueueNotFoundError(name, known)
 
 
-def _list(connection: psycopg.Connection[Any], name: str | None) -> list[QueueRecord]:
+def _list(connection: Connection, name: str | None) -> list[QueueRecord]:
     with connection.cursor(row_factory=dict_row) as cursor:
         cursor.execute(_LIST, {"cap": COUNT_CAP, "name": name}, prepare=False)
         return [_record(row) for row in cursor]
 
 
 def _record(row: dict[str, Any]) -> QueueRecord:
-    estimated = row.pop("estimated")
-    if estimated is not None:
-        others = row["scheduled"] + row["retrying"] + row["running"]
-        row["pending"] = max(row["pending"], estimated - others)
+    others = row["scheduled"] + row["retrying"] + row["running"]
+    estimate = (row.pop("estimated") or 0) - others
+    row["pending_estimated"] = estimate > row["pending"]
+    row["pending"] = max(row["pending"], estimate)
     return QueueRecord(**row)
 
 
-def _change(connection: psycopg.Connection[Any], name: str, changes: Mapping[str, Any]) -> None:
+def _change(connection: Connection, name: str, changes: Mapping[str, Any]) -> None:
     connection.execute(_SET, {"name": name, "changes": json.dumps(dict(changes))})

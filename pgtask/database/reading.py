@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg
 from psycopg import errors
 
 from pgtask.database import statements
-from pgtask.database.connection import one_line, translate_errors
+from pgtask.database.connection import Connection, one_line, translate_errors
 from pgtask.model.errors import PgTaskError
 
 _BEGIN = statements.load("begin_reading")
@@ -24,7 +23,7 @@ class TimeLimitError(PgTaskError):
 
 
 @contextmanager
-def reading(connection: psycopg.Connection[Any]) -> Iterator[None]:
+def reading(connection: Connection) -> Iterator[None]:
     """A read-only transaction at one instant, in which no statement takes longer than READ_TIMEOUT.
 
     The connection must not be in a transaction. Raises TimeLimitError.
@@ -42,7 +41,7 @@ def reading(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 
 @contextmanager
-def in_words(connection: psycopg.Connection[Any]) -> Iterator[None]:
+def in_words(connection: Connection) -> Iterator[None]:
     """Turns what PostgreSQL refuses into errors of pgtask that say it in one line."""
     with translate_errors(""):
         dsn = connection.info.dsn

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import Any
 
-import psycopg
 from psycopg.rows import class_row, dict_row
 
 from pgtask.database import statements
+from pgtask.database.connection import Connection
 from pgtask.database.reading import reading
 from pgtask.model.statistics import Bucket, Statistics, Tally, total
 
@@ -21,7 +20,7 @@ BUCKETS = 60
 """Most slices of a timeline; none is shorter than a minute."""
 
 
-def roll_up(connection: psycopg.Connection[Any]) -> None:
+def roll_up(connection: Connection) -> None:
     """Recomputes the latest minutes of the statistics from the runs; repeating it changes nothing.
 
     For the leader, several times a minute; nothing breaks when two do it or none does for an hour.
@@ -29,7 +28,7 @@ def roll_up(connection: psycopg.Connection[Any]) -> None:
     connection.execute(_ROLL_UP)
 
 
-def read_statistics(connection: psycopg.Connection[Any], window: float, queue: str | None = None) -> Statistics:
+def read_statistics(connection: Connection, window: float, queue: str | None = None) -> Statistics:
     """What came of the attempts of the last `window` seconds, from the full minute on."""
     minutes = max(1, math.ceil(window / 60))
     width = math.ceil(minutes / BUCKETS) * 60

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from pgtask.database import arrays, ownership, statements
 from pgtask.database import connection as connections
-from pgtask.database import ownership, statements
+from pgtask.database.arrays import Float8Array, Int4Array, Int8Array
 
 _CLAIM = statements.load("claim_jobs")
 _ADVANCE = statements.load("advance_lane")
@@ -39,18 +40,10 @@ class Position(NamedTuple):
 START = Position(datetime(1970, 1, 1, tzinfo=UTC), 0)
 
 
-class ClaimedRow(NamedTuple):
-    """A job as the claim returns it; the payload is still text."""
-
-    id: int
-    attempt: int
-    task: str
-    queue: str
-    payload: str
-    timeout: float | None
-    retry_count: int
-    priority: int
-    scheduled_at: datetime
+# A job as the claim returns it: id, attempt, task, queue, priority, payload (still text), timeout, retry_count,
+# scheduled_at.
+# A plain tuple, as naming its fields would cost as much as all else that Python does with the row.
+ClaimedRow = tuple[int, int, str, str, int, str, float | None, int, datetime]
 
 
 class LaneRow(NamedTuple):
@@ -108,7 +101,11 @@ class Endings:
 
 @dataclass(slots=True)
 class Notes:
-    """Progress (job id: attempt, percent, message) and log lines (job id, monotonic instant, attempt, number, level, message)."""
+    """Notes of running attempts.
+
+    Progress is job id: (attempt, percent, message); a log line is (job id, monotonic instant, attempt, number, level,
+    message).
+    """
 
     progress: dict[int, tuple[int, int, str | None]] = field(default_factory=dict)
     logs: list[tuple[int, float, int, int, str, str]] = field(default_factory=list)
@@ -135,6 +132,7 @@ class WorkConnection:
             application_name=executor_name(worker_id, executor),
             settings=connections.HOT_SETTINGS,
         )
+        arrays.register(self._connection)
         self._identity = {"worker_id": worker_id, "executor": executor}
 
     def close(self) -> None:
@@ -165,11 +163,11 @@ class WorkConnection:
                 completed = self._run(
                     _COMPLETE,
                     {
-                        "ids": completions.ids,
-                        "attempts": completions.attempts,
-                        "started": completions.started,
-                        "ended": completions.ended,
-                        "results": completions.results,
+                        "ids": Int8Array(completions.ids),
+                        "attempts": Int4Array(completions.attempts),
+                        "started": Float8Array(completions.started),
+                        "ended": Float8Array(completions.ended),
+                        "results": completions.results if any(completions.results) else None,
                     },
                 )
             if endings is not None:
@@ -189,7 +187,7 @@ class WorkConnection:
         return Exchanged(
             {row[0] for row in completed.fetchall()} if completed else set(),
             {row[0] for row in ended.fetchall()} if ended else set(),
-            [ClaimedRow._make(row) for row in claimed.fetchall()] if claimed else [],
+            claimed.fetchall() if claimed else [],
         )
 
     def _run(self, query: bytes, arguments: dict[str, Any]) -> psycopg.Cursor[Any]:
@@ -234,8 +232,8 @@ class WorkConnection:
                 "tasks": tasks,
             },
         ).fetchall()
-        *claims, (last_id, examined, _, _, _, _, claimable, _, last_time) = rows
-        claimed = [ClaimedRow._make(row) for row in claims]
+        *claims, (last_id, examined, _, _, _, _, _, claimable, last_time) = rows
+        claimed: list[ClaimedRow] = claims
         if last_id is None:
             return claimed, None, False
         if claimable > limit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from pgtask.engine.job import Job
 from pgtask.engine.task import Task, TaskDefaults, checked_retries, checked_timeout, task_name
@@ -129,7 +129,7 @@ class PgTask:
             self._server = None
             self._url = None
 
-    def __enter__(self) -> PgTask:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -38,10 +38,10 @@ class Attempt:
         attempt: int,
         task: str,
         queue: str,
+        priority: int,
         payload: Any,
         timeout: float | None,
         retry_count: int,
-        priority: int,
         claimed_at: float,
     ) -> None:
         self.id = id

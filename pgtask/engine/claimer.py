@@ -74,7 +74,10 @@ class Claimer:
     """Decides which lanes to claim from and how long to rest."""
 
     def __init__(self, queues: Sequence[str] | None, tasks: list[str], poll: float, listen: bool) -> None:
-        """`queues` None serves all; `poll` is the longest rest in seconds; without `listen` no notification is asked for."""
+        """`queues` None serves all; `poll` is the longest rest in seconds.
+
+        Without `listen` no notification is asked for.
+        """
         self._queues = queues
         self._poll = poll
         self._listen = listen

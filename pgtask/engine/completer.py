@@ -115,7 +115,10 @@ class Completer:
             )
 
     def resend(self, connection: WorkConnection) -> None:
-        """After a lost answer: forgets what did arrive, so that it is not taken for superseded, and keeps the rest to be sent."""
+        """After a lost answer: keeps what did not arrive to be sent again.
+
+        What did arrive is forgotten; sent again it would be taken for superseded.
+        """
         recorded = connection.recorded([attempt.key for attempt in self._sent]) if self._sent else set()
         kept = []
         for attempt in self._sent:
@@ -126,7 +129,7 @@ class Completer:
         self._sent = kept
 
     def send_singly(self, connection: WorkConnection, tasks: list[str]) -> None:
-        """After the database refused the batch for its data: sends each alone, and what is refused again as a failure."""
+        """After the database refused the batch for its data: sends each alone, what is refused again as a failure."""
         batch, self._sent = self._sent, []
         for position, attempt in enumerate(batch):
             # Whatever a lost connection interrupts here is still ours to send.

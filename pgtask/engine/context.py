@@ -38,7 +38,7 @@ class JobContext:
 
     @property
     def attempt(self) -> int:
-        """The number of this claim of the job. With the id it names this execution: a fencing token for other systems."""
+        """The number of this claim of the job; with the id it is a fencing token for other systems."""
         return self._attempt.attempt
 
     @property

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
+from pathlib import Path
 
 from pgtask.engine.app import PgTask
 from pgtask.model.errors import ConfigurationError
@@ -22,15 +22,16 @@ def load_app(reference: str | None) -> PgTask:
 
         return app
     module_name, _, attribute = reference.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and module_name.split(".")[0] == error.name.split(".")[0]:
             raise ConfigurationError(
-                f"There is no module {error.name!r} for the application {reference!r}. Run the worker in its directory, "
-                "or install it."
+                f"There is no module {error.name!r} for the application {reference!r}. Run the worker in "
+                "its directory, or install it."
             ) from None
         raise ConfigurationError(f"The application {reference!r} cannot be imported: {error}") from error
     except Exception as error:

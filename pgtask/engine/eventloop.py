@@ -91,18 +91,17 @@ class EventLoop:
 
     def _start(self, batch: list[Attempt]) -> None:
         for attempt in batch:
+            if attempt.cancelled:
+                attempt.ended_at = time.monotonic()
+                conclude(attempt, JobCancelled("the job was cancelled"))
+                self._end(attempt)
+                continue
             self._marks.start(attempt.mark)
             attempt.started_at = time.monotonic()
             self._running[attempt] = self._loop.create_task(self._run(attempt))
 
     async def _run(self, attempt: Attempt) -> None:
         current_attempt.set(attempt)
-        if attempt.cancelled:
-            attempt.started_at = None
-            attempt.ended_at = time.monotonic()
-            conclude(attempt, JobCancelled("the job was cancelled"))
-            self._end(attempt)
-            return
         # Everything is caught in here: SystemExit and KeyboardInterrupt would otherwise end the loop for all.
         try:
             value = await self._call(attempt)

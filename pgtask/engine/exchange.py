@@ -98,8 +98,6 @@ class Exchange:
                 self._serve(connection)
                 return
             except Exception as error:
-                if not lost(error):
-                    log.exception("the database refused a statement of pgtask's own; trying again")
                 self._away(error, pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
             finally:
@@ -110,7 +108,10 @@ class Exchange:
         now = time.monotonic()
         if now - self._away_logged > _LOG_EVERY:
             self._away_logged = now
-            log.warning("database away (%s); running jobs go on, trying again", one_line(error))
+            if lost(error):
+                log.warning("database away (%s); running jobs go on, trying again", one_line(error))
+            else:
+                log.error("the database refused a statement of pgtask's own; trying again", exc_info=error)
         # Full jitter, so that a fleet does not come back all at once.
         time.sleep(random.uniform(0, pause))
 
@@ -137,7 +138,8 @@ class Exchange:
                 wanted = self._wanted()
             claim = self._claimer.request(wanted) if wanted and self._claimer.hungry else None
             batch = self._completer.take() if claim or self._flush_due() else []
-            notes = self._notebook.take(time.monotonic())
+            # What ends now takes all its notes along: its progress could not be written afterwards.
+            notes = self._notebook.take(float("inf") if batch else time.monotonic())
             if batch or notes or claim:
                 self._exchange(connection, batch, notes, claim)
             elif not self._claiming and not self._slots.unfinished and not len(self._completer):
@@ -207,21 +209,14 @@ class Exchange:
         if not rows:
             return
         now = time.monotonic()
-        rows = self._claimer.lanes.in_order(rows)
+        lanes, timeouts, hold = self._claimer.lanes, self._timeouts, self._marks.hold
+        rows = lanes.in_order(rows)
+        payloads = decode_many([row[5] for row in rows])
         attempts = []
-        for row, payload in zip(rows, decode_many([row.payload for row in rows]), strict=True):
-            attempt = Attempt(
-                row.id,
-                row.attempt,
-                row.task,
-                row.queue,
-                payload,
-                row.timeout or self._timeouts[row.task] or self._claimer.lanes.timeout(row.queue, row.priority),
-                row.retry_count,
-                row.priority,
-                now,
-            )
-            attempt.mark = self._marks.hold(row.id, row.attempt)
+        for (id, number, task, queue, priority, _, timeout, retries, _), payload in zip(rows, payloads, strict=True):
+            limit = timeout or timeouts[task] or lanes.timeout(queue, priority)
+            attempt = Attempt(id, number, task, queue, priority, payload, limit, retries, now)
+            attempt.mark = hold(id, number)
             attempts.append(attempt)
         self._prefetch.claimed(attempt.task for attempt in attempts)
         self._give_back_at = now + GIVE_BACK_AFTER

@@ -18,6 +18,7 @@ import time
 from datetime import UTC, datetime
 
 from pgtask.database.work import WorkConnection
+from pgtask.engine.attempt import Attempt
 from pgtask.engine.claimer import Claimer
 from pgtask.engine.completer import Completer
 from pgtask.engine.control import Channel, Message
@@ -61,7 +62,7 @@ class Executor:
             handlers,
             marks,
             options.concurrency,
-            lambda attempt: self._exchange.ended(attempt),
+            self._ended,
             self._watch,
         )
         self._exchange = Exchange(
@@ -98,6 +99,9 @@ class Executor:
                     watched = True
             if watched:
                 watched = self._slots.threads.stop_overdue()
+
+    def _ended(self, attempt: Attempt) -> None:
+        self._exchange.ended(attempt)
 
     def _watch(self) -> None:
         os.write(self._wake_write, b"w")
@@ -168,7 +172,7 @@ def main() -> None:
     try:
         executor = Executor(options)
     except PgTaskError as error:
-        log.error("%s", error)
+        log.error("%s", error)  # noqa: TRY400 - it is the user's to mend, a traceback would only hide it
         sys.stderr.flush()
         os._exit(78)
     code = executor.run()

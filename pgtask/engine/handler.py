@@ -28,9 +28,9 @@ class Handlers:
         self._on_log = on_log
 
     def call(self, attempt: Attempt) -> Any:
-        """Calls the function with the payload as keyword arguments; for a coroutine function the answer is to be awaited.
+        """Calls the function with the payload as keyword arguments; a coroutine function's answer is to be awaited.
 
-        Raises PayloadError, final, when the payload is no object or could not be decoded, and whatever the function raises.
+        Raises BadPayloadError when the payload is no object or could not be decoded, and what the function raises.
         """
         payload = attempt.payload
         if attempt.task in self._contexts:
@@ -58,20 +58,20 @@ class Handlers:
         return attempt.task not in self._contexts
 
 
-class BadPayload(PayloadError):
+class BadPayloadError(PayloadError):
     """The payload cannot be handed to any function."""
 
 
-def bad_payload(payload: Any) -> BadPayload:
+def bad_payload(payload: Any) -> BadPayloadError:
     """The error for a payload that is no JSON object."""
     if isinstance(payload, PayloadError):
-        return BadPayload(str(payload))
-    return BadPayload(f"The payload must be a JSON object of keyword arguments, not {type(payload).__name__}")
+        return BadPayloadError(str(payload))
+    return BadPayloadError(f"The payload must be a JSON object of keyword arguments, not {type(payload).__name__}")
 
 
 def conclude(attempt: Attempt, error: BaseException) -> None:
     """Notes that the attempt ended with `error`."""
-    if isinstance(error, BadPayload):
+    if isinstance(error, BadPayloadError):
         classify.refused(attempt, error)
     else:
         classify.raised(attempt, error)

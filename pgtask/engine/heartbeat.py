@@ -83,7 +83,7 @@ class Heartbeat:
         self._on_beat(beat)
 
     def _usage(self) -> tuple[float, int]:
-        """Processor use since the last beat, in percent of one core, and memory now, of the supervisor and all below it."""
+        """Percent of one core used since the last beat, and bytes of memory, by the supervisor and all below it."""
         seconds, rss = 0.0, 0
         for process in [self._process, *self._process.children(recursive=True)]:
             with contextlib.suppress(psutil.Error):

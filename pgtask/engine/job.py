@@ -53,7 +53,7 @@ class Job:
         return self.record.result
 
     def refresh(self) -> Job:
-        """Reads the job anew and returns it. Raises JobNotFoundError; also before the enqueuing transaction committed."""
+        """Reads the job anew. Raises JobNotFoundError, also before the enqueuing transaction commits."""
         self._record = self._app.read_job(self.id)
         return self
 
@@ -69,7 +69,7 @@ class Job:
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         return self._outcome()
 
-    async def wait_async(self, timeout: float | None = None) -> Any:
+    async def wait_async(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - the twin of wait
         """`wait` for code that runs on asyncio."""
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = _FIRST_LOOK
@@ -93,11 +93,17 @@ class Job:
         return record.result
 
     def cancel(self) -> str:
-        """Cancels the job. Returns `cancelled` when it was waiting, `requested` when it runs and was asked to stop, or the
-        final status when it has already ended. Raises JobNotFoundError."""
+        """Cancels the job.
+
+        Returns `cancelled` when it was waiting, `requested` when it runs and was asked to stop, or the final status
+        when it has already ended. Raises JobNotFoundError.
+        """
         return self._app.cancel_job(self.id)
 
     def retry(self) -> Job:
-        """Puts the failed, cancelled or quarantined job back with fresh retries. Raises JobStateError, JobNotFoundError."""
+        """Puts the failed, cancelled or quarantined job back with fresh retries.
+
+        Raises JobStateError, JobNotFoundError.
+        """
         self._app.retry_job(self.id)
         return self.refresh()

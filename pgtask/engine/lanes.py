@@ -1,24 +1,28 @@
 """The lanes an executor claims from, and its watermark in each.
 
-A lane is the jobs of one queue and priority. Its watermark is the place up to which all has been looked at, so a claim
-steps neither over jobs that run nor over dead index entries. Rows that become claimable behind it are found by rewinding
-it on a notification, and by a full rescan now and then.
+A lane is the jobs of one queue and priority. Its watermark is the place up to which all has been looked at, so a
+claim steps neither over jobs that run nor over dead index entries. Rows that become claimable behind it are found by
+rewinding it on a notification, and by a full rescan now and then.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 
 from pgtask.database.work import START, ClaimedRow, ClaimRequest, LaneRow, Position
 
+Key = tuple[str, int]
+
 LANES_PER_CLAIM = 16
-# Jobs whose transactions commit in another order than they began appear behind the watermark; most are not later than this.
+# Jobs whose transactions commit in another order than they began appear behind the watermark; most no later than this.
 SLACK = timedelta(milliseconds=20)
 _FORGET_AFTER = 60.0
-
-Key = tuple[str, int]
+# Of a ClaimedRow.
+_LANE: Callable[[ClaimedRow], Key] = itemgetter(3, 4)
+_POSITION = itemgetter(8, 0)
 
 
 class Lane:
@@ -137,24 +141,20 @@ class Lanes:
 
     def in_order(self, rows: list[ClaimedRow]) -> list[ClaimedRow]:
         """The jobs of one claim in the order in which they should start; the database returns them in page order."""
-        ranks = {key: (-lane.queue_priority, -key[1]) for key, lane in self._lanes.items()}
-        lowest = (0, 0)
-        rows.sort(key=lambda row: (ranks.get((row.queue, row.priority), lowest), row.scheduled_at, row.id))
+        rows.sort(key=_POSITION)
+        if len(self._lanes) > 1:
+            ranks = {key: (-lane.queue_priority, -key[1]) for key, lane in self._lanes.items()}
+            lowest = (0, 0)
+            rows.sort(key=lambda row: ranks.get(_LANE(row), lowest))
         return rows
 
     def advance(self, rows: Sequence[ClaimedRow]) -> None:
-        """Moves watermarks to the last job claimed in each lane. Only after the claim committed."""
-        last: dict[Key, Position] = {}
-        for row in rows:
-            key = (row.queue, row.priority)
-            position = Position(row.scheduled_at, row.id)
-            known = last.get(key)
-            if known is None or position > known:
-                last[key] = position
-        for key, position in last.items():
+        """Moves watermarks to the last job claimed in each lane, of jobs in order. Only after the claim committed."""
+        last = {_LANE(row): row for row in rows}
+        for key, row in last.items():
             lane = self._lanes.get(key)
             if lane is not None:
-                self.reach(lane, position)
+                self.reach(lane, Position(row[8], row[0]))
 
     def reach(self, lane: Lane, position: Position) -> None:
         """Moves a lane's watermark to a place, but no nearer to the present than the slack."""

@@ -1,4 +1,4 @@
-"""The supervisor's ear: passes the database's notifications on to the executors. Only a hint: polling stands behind it."""
+"""The supervisor's ear: passes notifications on to the executors. Only a hint: polling stands behind it."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import tempfile
 from typing import NamedTuple
 
 _ENTRY = struct.Struct("=qi")
@@ -43,7 +44,7 @@ class Marks:
     @classmethod
     def create(cls, capacity: int) -> tuple[int, Marks]:
         """A new table and the descriptor of its memory file."""
-        descriptor = os.memfd_create("pgtask-marks", os.MFD_CLOEXEC)
+        descriptor = _memory_file()
         os.ftruncate(descriptor, cls.size(capacity))
         return descriptor, cls(descriptor, capacity)
 
@@ -81,3 +82,10 @@ class Marks:
     def close(self) -> None:
         """Unmaps the memory."""
         self._memory.close()
+
+
+def _memory_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("pgtask-marks", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

@@ -37,12 +37,12 @@ class Notebook:
             self._due_at = max(time.monotonic(), self._taken_at + _EVERY)
 
     def take(self, now: float) -> Notes | None:
-        """The notes to write now, None when there are none or it is too early."""
+        """The notes due at an instant, None when there are none."""
         if self._due_at is None or now < self._due_at:
             return None
         with self._lock:
             notes, self._notes = self._notes, Notes()
-            self._due_at, self._taken_at = None, now
+            self._due_at, self._taken_at = None, time.monotonic()
         return notes
 
     def restore(self, notes: Notes) -> None:

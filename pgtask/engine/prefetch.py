@@ -45,7 +45,7 @@ class Prefetch:
             self._expected += weight * (mean - self._expected)
 
     def stalled(self, tasks: Iterable[str], seconds: float) -> None:
-        """Learns that jobs have been running for `seconds` without an end in sight, so what waits behind them will wait on."""
+        """Learns that jobs have run for `seconds` without an end in sight, so what waits behind them will wait on."""
         for task in tasks:
             self._seconds[task] = max(self._seconds.get(task, 0.0), seconds)
         self._expected = max(self._expected, seconds)

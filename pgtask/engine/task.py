@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -27,12 +27,12 @@ Duration = float | str | timedelta
 
 @dataclass(frozen=True, slots=True)
 class TaskDefaults:
-    """What jobs of a task get unless they say otherwise; None inherits from the queue, then from the built-in policy."""
+    """What jobs of a task get unless they say otherwise; None inherits from the queue, then the built-in policy."""
 
     queue: str = "default"
     priority: int = 1
     max_retries: int | None = None
-    retry: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     timeout: float | None = None
 
 
@@ -79,6 +79,8 @@ class Task(Generic[F]):
         (synchronous, or asyncio for `enqueue_async`), puts the job into the caller's transaction.
         Raises PayloadError for a value out of range.
         """
+        if delay is not None and scheduled_at is not None:
+            raise PayloadError(f"Task {self.name}: give delay or scheduled_at, not both")
         try:
             job = replace(
                 self._new_job(),
@@ -88,8 +90,6 @@ class Task(Generic[F]):
                 tags=tuple(tags),
                 traceparent=traceparent,
             )
-            if delay is not None and scheduled_at is not None:
-                raise ValueError("give delay or scheduled_at, not both")
             if queue is not None:
                 job = replace(job, queue=queue)
             if priority is not None:
@@ -110,8 +110,8 @@ class Task(Generic[F]):
         return BoundTask(self, job, connection)
 
     def _new_job(self) -> NewJob:
-        # Retry policy and timeout stay with the task's row in the database, so that a change of the code's defaults reaches
-        # jobs that are already waiting.
+        # Retry policy and timeout stay with the task's row in the database, so that a change of the code's defaults
+        # reaches jobs that are already waiting.
         return NewJob(task=self.name, queue=self.defaults.queue, priority=self.defaults.priority)
 
     def enqueue(self, **payload: Any) -> Job:
@@ -180,7 +180,7 @@ class BoundTask:
 
 def checked_retries(value: int) -> int:
     """Raises ValueError for a number of retries that means nothing."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < -1:
+    if type(value) is not int or value < -1:
         raise ValueError(f"max_retries {value!r} means nothing: give 0 or more, or -1 for no limit")
     return value
 

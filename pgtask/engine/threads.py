@@ -51,7 +51,7 @@ class Slot:
 
 
 class Threads:
-    """Slots for plain functions. Jobs wait in one queue; `permits`, if given, are shared with the event loop's slots."""
+    """Slots for plain functions, fed from one queue; `permits`, if given, are shared with the event loop's slots."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Threads:
         on_end: Callable[[Attempt], None],
         on_watch: Callable[[], None],
     ) -> None:
-        """`on_end` is called in the slot's thread; `on_watch` when `stop_overdue` must be called from now on."""
+        """`on_end` is called in the slot's thread, `on_watch` when `stop_overdue` must be called from now on."""
         self._handlers = handlers
         self._marks = marks
         self._limit = slots

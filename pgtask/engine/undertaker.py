@@ -32,7 +32,7 @@ class Undertaker:
         self._enqueue(lambda connection: self._free(connection, executor, application_name, started, outcome, error))
 
     def finish(self, *, end_worker: bool) -> None:
-        """Works off what is left, then ends the worker's lease; gives up after a few seconds, as rescue will see to it."""
+        """Works off what is left, then ends the worker's lease; gives up after a few seconds: rescue will see to it."""
         if end_worker:
             self._enqueue(lambda connection: ownership.end_worker(connection, self._worker_id))
         self._tasks.put(None)

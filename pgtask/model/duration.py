@@ -21,7 +21,7 @@ def parse_duration(value: float | str | timedelta) -> float:
     elif isinstance(value, str):
         seconds = _parse_text(value)
     elif isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{value!r} is no duration: give seconds or text such as '90s' or '1h30m'")
+        raise ValueError(f"{value!r} is no duration: give seconds or text such as '90s' or '1h30m'")  # noqa: TRY004
     else:
         seconds = float(value)
     if not math.isfinite(seconds) or not 0 <= seconds <= MAX_SECONDS:

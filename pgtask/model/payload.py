@@ -22,8 +22,8 @@ MAX_RESULT_BYTES = 1024 * 1024
 def encode(value: Any, what: str = "payload") -> str:
     """JSON text that PostgreSQL can store as jsonb.
 
-    Raises PayloadError, naming `what` and the reason, for a type that has no rule, a number that is not finite, U+0000 or
-    lone surrogates in a text, keys that JSON cannot have, and nesting that is too deep or circular.
+    Raises PayloadError, naming `what` and the reason, for a type that has no rule, a number that is not finite, U+0000
+    or lone surrogates in a text, keys that JSON cannot have, and nesting that is too deep or circular.
     """
     try:
         text = _ENCODER.encode(value)

@@ -29,8 +29,8 @@ class QueueRecord:
     """A queue as operators see it. Durations are seconds; None inherits.
 
     `created_at` is None for a queue that is not stored and exists only by what names it. Counts are
-    exact unless `counts_exact` is false: then they are lower bounds, and `pending` is an estimate
-    where PostgreSQL's statistics allow one.
+    exact unless `counts_exact` is false: then they are lower bounds, but `pending` is an estimate
+    where PostgreSQL's statistics allow one (`pending_estimated`).
     """
 
     name: str
@@ -44,6 +44,7 @@ class QueueRecord:
     timeout: float | None
     created_at: datetime | None
     pending: int
+    pending_estimated: bool
     scheduled: int
     retrying: int
     running: int

@@ -87,7 +87,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     # Annotations that name things imported only for type checkers cannot be resolved; the raw text serves then.
     try:
         return typing.get_type_hints(function)
-    except Exception:
+    except Exception:  # noqa: BLE001 - evaluating annotations runs anything
         return {}
 
 

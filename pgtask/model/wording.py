@@ -29,11 +29,6 @@ def duration(seconds: float, parts: int = 2) -> str:
     return " ".join(words)
 
 
-def count(number: int, exact: bool = True) -> str:
-    """A count with separators; one that is not exact is marked as "about"."""
-    return f"{number:,}" if exact else f"~{number:,}"
-
-
 def plural(number: int, noun: str, exact: bool = True) -> str:
     """A count with its noun: "1 job", "1,284 jobs", "10,000+ jobs" where it is a lower bound."""
     return f"{number:,}{'' if exact else '+'} {noun}{'' if number == 1 and exact else 's'}"
@@ -56,4 +51,6 @@ def share(part: float | None) -> str:
     percent = part * 100
     if percent == 0 or percent >= 9.95:
         return f"{percent:.0f} %"
+    if percent >= 0.995:
+        return f"{percent:.1f} %"
     return "<0.01 %" if percent < 0.01 else f"{percent:.2g} %"

@@ -73,7 +73,7 @@ class _JsonFormatter(logging.Formatter):
 
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        instant = datetime.fromtimestamp(record.created).strftime("%H:%M:%S.%f")[:-3]
+        instant = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
         fields = " ".join(f"{name}={record.__dict__[name]}" for name in FIELDS if name in record.__dict__)
         line = f"{instant} {record.levelname:<7} {record.getMessage()}"
         if fields:

@@ -48,15 +48,14 @@ while True:
 class Client:
     """Another process that starts the server of `home` and holds it until it is told or killed."""
 
-    def __init__(
-        self, home: Path, *words: str, command: tuple[str, ...] = (sys.executable,), **environ: str
-    ) -> None:
+    def __init__(self, home: Path, *words: str, command: tuple[str, ...] = (sys.executable,), **environ: str) -> None:
+        paths = filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])
         self.process = subprocess.Popen(
             [*command, "-c", CLIENT, str(home), *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environ},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **environ},
             start_new_session=True,
         )
 
@@ -182,9 +181,7 @@ def last_word(home: Path) -> str:
 # Sharing
 
 
-def test_two_clients_share_one_server_and_it_ends_after_both(
-    empty: Path, clients: Callable[..., Client]
-) -> None:
+def test_two_clients_share_one_server_and_it_ends_after_both(empty: Path, clients: Callable[..., Client]) -> None:
     server = embedded.start(empty, {"work_mem": "7MB"})
     second = clients(empty)
     assert second.line() == f"{server.postmaster_pid} {server.url}"
@@ -208,9 +205,7 @@ def test_two_clients_share_one_server_and_it_ends_after_both(
     assert embedded.status(empty).running is False
 
 
-def test_eight_processes_starting_at_once_get_one_server(
-    empty: Path, clients: Callable[..., Client]
-) -> None:
+def test_eight_processes_starting_at_once_get_one_server(empty: Path, clients: Callable[..., Client]) -> None:
     lines = {client.line() for client in [clients(empty) for _ in range(8)]}
     assert len(lines) == 1
     pid, url = lines.pop().split()
@@ -218,9 +213,7 @@ def test_eight_processes_starting_at_once_get_one_server(
     assert query(url, "select 1") == 1
 
 
-def test_home_is_in_the_working_directory_or_named(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_home_is_in_the_working_directory_or_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PGTASK_HOME", raising=False)
     monkeypatch.chdir(home.parent)
     with embedded.start() as server:
@@ -268,9 +261,7 @@ def test_server_stops_when_the_last_client_is_killed_though_its_child_lives(
     assert last_word(home).endswith("database system is shut down")
 
 
-def test_interrupt_from_the_terminal_ends_the_client_alone(
-    home: Path, clients: Callable[..., Client]
-) -> None:
+def test_interrupt_from_the_terminal_ends_the_client_alone(home: Path, clients: Callable[..., Client]) -> None:
     first = clients(home)
     line = first.line()
     with embedded.start(home) as server:
@@ -337,9 +328,7 @@ def test_client_that_comes_while_the_server_stops_waits_and_starts_it_anew(
     assert query(url, "select 1") == 1
 
 
-def test_client_waits_for_a_keeper_that_has_decided_to_stop(
-    home: Path, clients: Callable[..., Client]
-) -> None:
+def test_client_waits_for_a_keeper_that_has_decided_to_stop(home: Path, clients: Callable[..., Client]) -> None:
     home_ = Home(home)
     decided = locks.acquire(home_.clients_lock, time.monotonic() + DEADLINE_SECONDS)
     late = clients(home)
@@ -389,9 +378,7 @@ def test_server_that_pgtask_did_not_start_is_left_alone(home: Path) -> None:
             stranger.kill()
 
 
-def test_killed_initdb_does_not_poison_the_next_start(
-    empty: Path, clients: Callable[..., Client]
-) -> None:
+def test_killed_initdb_does_not_poison_the_next_start(empty: Path, clients: Callable[..., Client]) -> None:
     client = clients(empty)
     half_made = empty / "data.new" / "base"
     wait_for(half_made.exists, "initdb is at work")
@@ -527,9 +514,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another account")
-def test_root_without_user_namespaces_uses_an_account(
-    open_place: Path, clients: Callable[..., Client]
-) -> None:
+def test_root_without_user_namespaces_uses_an_account(open_place: Path, clients: Callable[..., Client]) -> None:
     if subprocess.run(["unshare", "--user", "true"], check=False).returncode != 0:
         pytest.skip("user namespaces are refused here, which every other test then shows")
     launcher = (sys.executable, "-c", WITHOUT_NAMESPACES, sys.executable)
@@ -576,9 +561,7 @@ def test_failed_start_shows_the_log_and_leaves_nothing_running(home: Path) -> No
         assert query(server.url, "select 1") == 1
 
 
-def test_missing_binaries_are_a_clear_error(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_binaries_are_a_clear_error(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGTASK_BIN_DIR", str(tmp_path))
     with pytest.raises(EmbeddedServerError, match="PGTASK_BIN_DIR"):
         embedded.start(home)

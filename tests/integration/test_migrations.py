@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -93,8 +94,8 @@ def test_downgrading_takes_everything_away_and_upgrading_brings_it_back(database
 
 @pytest.mark.parametrize("form", ["keywords", "url"])
 def test_any_connection_string_of_libpq_will_do(empty_database: str, form: str) -> None:
-    given = conninfo_to_dict(empty_database)
-    host, name = str(given.pop("host", "")), given.pop("dbname")
+    given = {key: str(value) for key, value in conninfo_to_dict(empty_database).items()}
+    host, name = given.pop("host", ""), given.pop("dbname")
     with tempfile.TemporaryDirectory(prefix="two words 100% ") as folder:
         if host.startswith("/"):
             link = Path(folder, "socket")
@@ -103,7 +104,7 @@ def test_any_connection_string_of_libpq_will_do(empty_database: str, form: str) 
         if form == "keywords":
             url = make_conninfo(host=host, dbname=name, **given)
         else:
-            rest = "&".join(f"{key}={quote(str(value))}" for key, value in given.items())
+            rest = "&".join(f"{key}={quote(value)}" for key, value in given.items())
             url = f"postgresql:///{name}?host={quote(host, safe='')}&{rest}"
 
         assert migrations.migrate(url) == migrations.revisions()
@@ -192,9 +193,7 @@ def test_a_malformed_url_is_the_callers_mistake() -> None:
         migrations.migrate("not a connection string")
 
 
-def test_a_server_that_is_too_old_is_refused(
-    empty_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_is_too_old_is_refused(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrations, "OLDEST_SERVER", 99)
 
     with pytest.raises(SchemaError, match="pgtask needs 99 or newer"):
@@ -237,16 +236,20 @@ def test_the_limits_of_a_role_do_not_cut_a_migration_short(empty_database: str) 
 def test_tables_in_use_are_tried_again_until_they_are_free(
     empty_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attempts = []
+    attempts = 0
     attempt = migrations._attempt
+
+    def counted(*arguments: Any) -> list[str]:
+        nonlocal attempts
+        attempts += 1
+        return attempt(*arguments)
+
     monkeypatch.setattr(migrations, "TABLE_LOCK_TIMEOUT", 0.02)
-    monkeypatch.setattr(
-        migrations, "_attempt", lambda *args: (attempts.append(args), attempt(*args))[1]
-    )
+    monkeypatch.setattr(migrations, "_attempt", counted)
     with ThreadPoolExecutor(1) as pool:
         with _last_object_locked(empty_database):
             migrated = pool.submit(migrations.migrate, empty_database)
-            eventually(lambda: len(attempts) > 1)
+            eventually(lambda: attempts > 1)
         assert migrated.result(timeout=30) == migrations.revisions()
 
 

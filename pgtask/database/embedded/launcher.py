@@ -58,8 +58,7 @@ def launch(home: Home, settings: Mapping[str, str], server_lock: int, deadline: 
     reason = _run_keeper(orders, deadline)
     if reason is not None:
         raise EmbeddedServerError(
-            f"The embedded PostgreSQL in {home.path} did not start: {reason}."
-            + log_tail(home.log_file, log_start)
+            f"The embedded PostgreSQL in {home.path} did not start: {reason}." + log_tail(home.log_file, log_start)
         )
 
 
@@ -88,9 +87,7 @@ def _choose(home: Home) -> tuple[Path, Identity]:
                 refused.append(str(error))
                 continue
             major = binaries.parse_version(line)
-            if major == wanted or (
-                wanted is None and major and binaries.OLDEST <= major <= binaries.NEWEST
-            ):
+            if major in range(binaries.OLDEST, binaries.NEWEST + 1) and wanted in {None, major}:
                 return directory, identity
             unfit.append(f"{line.strip()} in {directory}")
     if unfit and wanted is not None:

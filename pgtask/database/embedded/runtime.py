@@ -56,14 +56,14 @@ def _bases(uid: int) -> Iterator[Path]:
 
 def _make(directory: Path, uid: int, gid: int) -> None:
     """Make `directory`, or check that the one there is ours: anyone may make one in /tmp."""
-    try:
+    with contextlib.suppress(FileExistsError):
         directory.mkdir(mode=0o700)
-        if os.geteuid() != uid:
-            os.chown(directory, uid, gid, follow_symlinks=False)
-    except FileExistsError:
-        found = directory.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o077:
-            raise PermissionError(0, "not a private directory of the server's user") from None
+    found = directory.lstat()
+    ours = found.st_uid in {uid, os.geteuid()}
+    if not stat.S_ISDIR(found.st_mode) or not ours or found.st_mode & 0o077:
+        raise PermissionError(0, "not a private directory of the server's user")
+    if found.st_uid != uid:
+        os.chown(directory, uid, gid, follow_symlinks=False)
 
 
 def _clear(directory: Path, deadline: float) -> None:

@@ -106,8 +106,7 @@ def stop(home: Path | None = None) -> bool:
                     postmaster.end_orphan(place.data_dir)
                 if time.monotonic() > deadline:
                     raise EmbeddedServerError(
-                        f"The embedded PostgreSQL in {place.path} does not stop. "
-                        f"Look into {place.log_file}."
+                        f"The embedded PostgreSQL in {place.path} does not stop. Look into {place.log_file}."
                     )
                 time.sleep(locks.POLL_SECONDS)
             os.close(server_lock)

@@ -1,4 +1,5 @@
--- Makes a task known with its defaults; the last to register wins. Rows are left alone while nothing changed but the time.
+-- Makes a task known with its defaults; the last to register wins. Callers register in the order of names, so that
+-- two executors cannot lock rows crosswise.
 INSERT INTO pgtask.tasks (name, queue, priority, max_retries, retry_strategy, retry_delay, max_retry_delay, timeout,
                           payload_schema, code_version)
 VALUES (%(name)s::text, %(queue)s::text, %(priority)s::int2, %(max_retries)s::int4, %(retry_strategy)s::pgtask.retry_strategy,

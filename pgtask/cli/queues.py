@@ -1,0 +1,283 @@
+"""`pgtask queues`: the lanes of jobs."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from pgtask.cli import parameters
+from pgtask.cli.context import connected
+from pgtask.cli.output import (
+    Column,
+    json_option,
+    on_terminal,
+    print_fields,
+    print_json,
+    print_plain,
+    print_table,
+)
+from pgtask.cli.statistics_views import TALLY_COLUMNS, print_summary
+from pgtask.cli.text import brief, instant, seconds_since
+from pgtask.database import queues as store
+from pgtask.database.statistics import read_statistics
+from pgtask.model.queue import QueueRecord
+from pgtask.model.retry import STRATEGIES
+from pgtask.model.serialise import page_as_json, record_as_json, statistics_as_json
+from pgtask.model.wording import DASH, duration
+
+
+@click.group()
+def queues() -> None:
+    """List, create, change, pause, resume and delete queues."""
+
+
+COUNTS = ("pending", "scheduled", "retrying", "running")
+
+
+def state(queue: QueueRecord) -> str:
+    """Whether a queue is active or paused, since when and by whom."""
+    if queue.paused_at is None:
+        return "active"
+    by = f" by {queue.paused_by}" if queue.paused_by else ""
+    return f"paused {brief(seconds_since(queue.paused_at))}{by}"
+
+
+def counted(queue: QueueRecord, field: str) -> str:
+    """A count of a queue's jobs: an estimate with ~ before it, a lower bound with + behind it."""
+    number: int = getattr(queue, field)
+    if field == "pending" and queue.pending_estimated:
+        return f"~{number:,}"
+    if not number:
+        return DASH
+    return f"{number:,}" if queue.counts_exact else f"{number:,}+"
+
+
+def _count_column(field: str) -> Column[QueueRecord]:
+    return Column(
+        title=field.upper(),
+        show=lambda queue: counted(queue, field),
+        plain=lambda queue: getattr(queue, field),
+        right=True,
+    )
+
+
+def _oldest(queue: QueueRecord) -> str:
+    return brief(seconds_since(queue.oldest_due_at)) if queue.oldest_due_at else DASH
+
+
+QUEUE_COLUMNS: tuple[Column[QueueRecord], ...] = (
+    Column(title="QUEUE", show=lambda queue: queue.name, shrinks=True),
+    Column(
+        title="STATE",
+        show=state,
+        plain=lambda queue: "active" if queue.paused_at is None else "paused",
+        style=lambda queue: "yellow" if queue.paused_at else "",
+        shrinks=True,
+    ),
+    Column(title="PRIO", show=lambda queue: str(queue.priority), right=True),
+    *(_count_column(field) for field in COUNTS),
+    Column(
+        title="OLDEST",
+        show=lambda queue: brief(seconds_since(queue.oldest_due_at)) if queue.oldest_due_at else DASH,
+        plain=lambda queue: instant(queue.oldest_due_at),
+        right=True,
+    ),
+    Column(
+        title="WORKERS",
+        show=lambda queue: str(queue.workers),
+        style=lambda queue: "bold red" if queue.unserved else "",
+        right=True,
+    ),
+)
+
+
+@queues.command("list")
+@json_option
+def list_queues(json_output: bool) -> None:
+    """List queues with what waits and runs in them.
+
+    Estimates are marked with ~, lower bounds with +. In a pipe the columns are: name, state,
+    priority, pending, scheduled, retrying, running, due time of the oldest, workers.
+    """
+    with connected() as connection:
+        found = store.list_queues(connection)
+    if json_output:
+        print_json(page_as_json([record_as_json(queue) for queue in found]))
+    else:
+        print_table(found, QUEUE_COLUMNS, empty="No queues.")
+
+
+def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The settings of a queue; jobs and tasks that have their own are not concerned."""
+    any_of = f"{', '.join(STRATEGIES)} or inherit"
+    for option in (
+        click.option(
+            "--timeout",
+            type=parameters.or_inherit(parameters.time_limit),
+            help="Longest run time of an attempt.",
+        ),
+        click.option(
+            "--max-retry-delay",
+            type=parameters.or_inherit(parameters.duration),
+            help="Longest delay before a retry.",
+        ),
+        click.option(
+            "--retry-delay",
+            type=parameters.or_inherit(parameters.duration),
+            help="Delay before the first retry.",
+        ),
+        click.option(
+            "--retry-strategy",
+            type=click.Choice([*STRATEGIES, parameters.INHERIT]),
+            metavar="STRATEGY",
+            help=f"How the delay grows: {any_of}.",
+        ),
+        click.option(
+            "--max-retries",
+            type=parameters.or_inherit(parameters.retries),
+            help="Retries of a job; 0 none, -1 without limit.",
+        ),
+        click.option(
+            "--priority",
+            type=parameters.queue_priority,
+            help="Queues with a bigger one are served first; 0.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@queues.command()
+@click.argument("name")
+@setting_options
+@json_option
+def create(name: str, json_output: bool, **options: Any) -> None:
+    """Create a queue. Jobs may be enqueued to any queue; creating one only stores its settings."""
+    with connected() as connection:
+        store.create_queue(connection, name, _changes(options))
+        _print_queue(store.read_queue(connection, name), json_output, "created")
+
+
+@queues.command("set")
+@click.argument("name")
+@setting_options
+@json_option
+def set_queue(name: str, json_output: bool, **options: Any) -> None:
+    """Change settings of a queue; the word inherit takes one back."""
+    changes = _changes(options)
+    if not changes:
+        raise click.UsageError("Say what to change, such as --max-retries 5.")
+    with connected() as connection:
+        store.set_queue(connection, name, changes)
+        _print_queue(store.read_queue(connection, name), json_output, "changed")
+
+
+@queues.command()
+@click.argument("names", nargs=-1, required=True)
+@json_option
+def pause(names: tuple[str, ...], json_output: bool) -> None:
+    """Pause queues: nothing more is started, running jobs finish, jobs may still be enqueued."""
+    with connected() as connection:
+        paused = store.pause_queues(connection, names, _user())
+    if json_output:
+        items = [queue._asdict() | {"paused_at": instant(queue.paused_at)} for queue in paused]
+        print_json(page_as_json(items))
+        return
+    for queue in paused:
+        _print_done(queue.name, "paused", f"resume it: pgtask queues resume {queue.name}")
+
+
+@queues.command()
+@click.argument("names", nargs=-1, required=True)
+@json_option
+def resume(names: tuple[str, ...], json_output: bool) -> None:
+    """Resume queues."""
+    with connected() as connection:
+        resumed = store.resume_queues(connection, names)
+    if json_output:
+        items = [{"name": name, "resumed": name in resumed} for name in dict.fromkeys(names)]
+        print_json(page_as_json(items))
+        return
+    for name in dict.fromkeys(names):
+        _print_done(name, "resumed" if name in resumed else "not paused")
+
+
+@queues.command()
+@click.argument("name")
+@click.option("--window", type=parameters.time_limit, default="1h", show_default=True)
+@json_option
+def stats(name: str, window: float, json_output: bool) -> None:
+    """Show a queue with its settings, and what came of its jobs by task."""
+    with connected() as connection:
+        queue = store.read_queue(connection, name)
+        statistics = read_statistics(connection, window, name)
+    if json_output:
+        print_json(record_as_json(queue) | {"statistics": statistics_as_json(statistics)})
+        return
+    if on_terminal():
+        _print_done(queue.name, state(queue))
+        counts = [(field.capitalize(), counted(queue, field)) for field in COUNTS]
+        print_fields([*counts, ("Oldest", _oldest(queue)), ("Workers", str(queue.workers))])
+        print_fields(_settings(queue))
+        click.echo()
+    else:
+        for title, value in record_as_json(queue).items():
+            print_plain(title, value)
+    print_summary(statistics)
+    rows = [(task, tally, statistics) for task, tally in statistics.by_task.items()]
+    print_table(rows, TALLY_COLUMNS["task"], empty="")
+
+
+@queues.command()
+@click.argument("name")
+def delete(name: str) -> None:
+    """Delete the settings of a queue; refused while it has jobs that have not ended."""
+    with connected() as connection:
+        store.delete_queue(connection, name)
+    _print_done(name, "deleted")
+
+
+def _changes(options: dict[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in options.items() if value is not None}
+    return {name: None if value == parameters.INHERIT else value for name, value in given.items()}
+
+
+def _user() -> str | None:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return None
+
+
+def _print_queue(queue: QueueRecord, json_output: bool, done: str) -> None:
+    if json_output:
+        print_json(record_as_json(queue))
+        return
+    _print_done(queue.name, done)
+    if on_terminal():
+        print_fields(_settings(queue))
+
+
+def _settings(queue: QueueRecord) -> list[tuple[str, str]]:
+    def seconds(value: float | None) -> str:
+        return "inherited" if value is None else duration(value)
+
+    retries = "inherited" if queue.max_retries is None else str(queue.max_retries)
+    return [
+        ("Priority", str(queue.priority)),
+        ("Max retries", retries.replace("-1", "without limit")),
+        ("Retry strategy", queue.retry_strategy or "inherited"),
+        ("Retry delay", seconds(queue.retry_delay)),
+        ("Max retry delay", seconds(queue.max_retry_delay)),
+        ("Timeout", seconds(queue.timeout)),
+    ]
+
+
+def _print_done(name: str, done: str, hint: str = "") -> None:
+    if on_terminal():
+        click.echo(f"Queue {name}: {done}." + (f" To {hint}" if hint else ""))
+    else:
+        print_plain(name, done)

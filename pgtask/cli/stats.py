@@ -1,0 +1,35 @@
+"""`pgtask stats`: throughput, errors and times."""
+
+from __future__ import annotations
+
+import click
+
+from pgtask.cli import parameters
+from pgtask.cli.context import connected
+from pgtask.cli.output import json_option, on_terminal, print_json, print_plain, print_table
+from pgtask.cli.statistics_views import TALLY_COLUMNS, print_summary
+from pgtask.database.statistics import read_statistics
+from pgtask.model.serialise import statistics_as_json
+
+
+@click.command()
+@click.option("--window", type=parameters.time_limit, default="1h", show_default=True)
+@click.option("-q", "--queue", help="Only this queue.")
+@json_option
+def stats(window: float, queue: str | None, json_output: bool) -> None:
+    """Show what came of the attempts of the last hour, or --window, by queue and task."""
+    with connected() as connection:
+        statistics = read_statistics(connection, window, queue)
+    if json_output:
+        print_json(statistics_as_json(statistics))
+        return
+    print_summary(statistics)
+    for kind, tallies in (("queue", statistics.by_queue), ("task", statistics.by_task)):
+        if not tallies:
+            continue
+        rows = [(name, tally, statistics) for name, tally in tallies.items()]
+        if on_terminal():
+            click.echo()
+        else:
+            print_plain(kind)
+        print_table(rows, TALLY_COLUMNS[kind], empty="")

@@ -1,0 +1,52 @@
+"""`pgtask worker`: running jobs."""
+
+from __future__ import annotations
+
+import click
+
+from pgtask.cli import parameters
+from pgtask.cli.context import database, settings
+from pgtask.config import LOG_FORMATS, LOG_LEVELS
+
+
+@click.command()
+@click.option("-A", "--app", metavar="MODULE:NAME", help="Application; the built-in tasks unless given.")
+@click.option("-q", "--queues", metavar="A,B", help="Queues to serve; all unless given.")
+@click.option("--processes", type=click.IntRange(1), help="Executors; one per core unless given.")
+@click.option("-c", "--concurrency", type=click.IntRange(1), help="Jobs at once in each; 10.")
+@click.option("--lease", type=parameters.time_limit, help="Its jobs are rescued after this; 30s.")
+@click.option("--poll", type=parameters.time_limit, help="Longest time between two looks; 1s.")
+@click.option("--grace", type=parameters.duration, help="Time for jobs to end at shutdown; 30s.")
+@click.option("--drain", is_flag=True, help="Exit when nothing is left to run.")
+@click.option("--no-listen", is_flag=True, help="Only poll, as behind a transaction pooler.")
+@click.option("--name", help="Name to be listed under; that of the host unless given.")
+@click.option("--log-level", type=click.Choice(LOG_LEVELS))
+@click.option("--log-format", type=click.Choice(LOG_FORMATS))
+def worker(drain: bool, no_listen: bool, **flags: object) -> int:
+    """Run jobs until stopped.
+
+    The first TERM or INT takes no more jobs and gives the running ones the grace period; the second
+    gives them back at once.
+    """
+    from pgtask.engine.options import WorkerOptions
+    from pgtask.engine.supervisor import run_worker
+
+    given = settings(listen=False if no_listen else None, **flags)
+    with database(given) as url:
+        return run_worker(
+            WorkerOptions(
+                database_url=url,
+                app=given.app,
+                queues=given.queues,
+                processes=given.processes,
+                concurrency=given.concurrency,
+                lease=given.lease,
+                poll=given.poll,
+                grace=given.grace,
+                drain=drain,
+                listen=given.listen,
+                name=given.name,
+                log_level=given.log_level,
+                log_format=given.log_format,
+            )
+        )

