@@ -18,8 +18,7 @@ from pgtask.model.errors import (
 )
 from pgtask.model.status import JobStatus
 from pgtask.model.verdict import Cancel, Discard, JobCancelled, JobTimeout, Retry, Snooze
-
-__version__ = "0.1.0"
+from pgtask.version import __version__ as __version__
 
 __all__ = [
     "Cancel",

@@ -149,7 +149,7 @@ def _confirm(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} Nothing was changed: to answer yes, add --yes.")
+        raise click.UsageError(f"{question} There is no terminal to ask on: add --yes.")
     if not click.confirm(question, err=True):
         note("Nothing was changed.")
         click.get_current_context().exit(FAILED)

@@ -200,8 +200,10 @@ def _fields(job: JobRecord) -> list[tuple[str, str]]:
 def _retries(job: JobRecord) -> str:
     if job.max_retries is None:
         return str(job.retry_count)
-    limit = "without limit" if job.max_retries < 0 else f"of {job.max_retries}"
-    return f"{job.retry_count} {limit}"
+    if job.max_retries < 0:
+        return f"{job.retry_count} without limit"
+    # The failure that used up the retries is counted as well.
+    return f"{min(job.retry_count, job.max_retries)} of {job.max_retries}"
 
 
 def _print_value(title: str, value: object) -> None:

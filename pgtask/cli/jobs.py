@@ -19,6 +19,7 @@ from pgtask.model.serialise import job_as_json, page_as_json, record_as_json
 from pgtask.model.status import FINAL, JobStatus
 
 MAX_PAGE = 1000
+JOB_ID = click.IntRange(1, 2**63 - 1)
 
 # What to do about it, by the reason of an explanation or the status of a job that has ended.
 _REMEDIES = {
@@ -60,7 +61,7 @@ yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 @jobs.command("list")
 @filter_options
-@click.option("--before", type=click.IntRange(min=1), metavar="ID", help="Go on below this job.")
+@click.option("--before", type=JOB_ID, metavar="ID", help="Go on below this job.")
 @click.option("-n", "--limit", type=click.IntRange(1, MAX_PAGE), default=50, show_default=True)
 @json_option
 def list_jobs(
@@ -95,7 +96,7 @@ def list_jobs(
 
 
 @jobs.command()
-@click.argument("job_id", type=click.IntRange(min=1), metavar="ID")
+@click.argument("job_id", type=JOB_ID, metavar="ID")
 @json_option
 def show(job_id: int, json_output: bool) -> None:
     """Show a job with its runs and logs, and why it waits."""
@@ -119,7 +120,7 @@ def show(job_id: int, json_output: bool) -> None:
 
 
 @jobs.command()
-@click.argument("ids", type=click.IntRange(min=1), nargs=-1)
+@click.argument("ids", type=JOB_ID, nargs=-1, metavar="[ID]...")
 @filter_options
 @yes_option
 @json_option
@@ -140,7 +141,7 @@ def cancel(
 
 
 @jobs.command()
-@click.argument("ids", type=click.IntRange(min=1), nargs=-1)
+@click.argument("ids", type=JOB_ID, nargs=-1, metavar="[ID]...")
 @filter_options
 @yes_option
 @json_option
@@ -162,7 +163,7 @@ def retry(
 
 
 @jobs.command()
-@click.argument("ids", type=click.IntRange(min=1), nargs=-1)
+@click.argument("ids", type=JOB_ID, nargs=-1, metavar="[ID]...")
 @filter_options
 @yes_option
 @json_option

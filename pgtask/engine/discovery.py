@@ -9,6 +9,7 @@ from pathlib import Path
 from pgtask.engine.app import PgTask
 from pgtask.model.errors import ConfigurationError
 
+BUILT_IN = "pgtask.builtin.app:app"
 _USUAL_NAMES = ("tasks", "pgtask", "queue", "app")
 
 
@@ -17,10 +18,7 @@ def load_app(reference: str | None) -> PgTask:
 
     The current directory is searched first. Raises ConfigurationError, saying what was looked for.
     """
-    if reference is None:
-        from pgtask.builtin.app import app
-
-        return app
+    reference = reference or BUILT_IN
     module_name, _, attribute = reference.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:

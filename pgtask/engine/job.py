@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from pgtask.model.errors import JobFailedError
 from pgtask.model.job import JobRecord
 from pgtask.model.status import JobStatus
 
-if TYPE_CHECKING:
-    from pgtask.engine.app import PgTask
-
 _FIRST_LOOK, _LONGEST_PAUSE = 0.005, 0.25
+
+
+class Jobs(Protocol):
+    """What a job needs of its application."""
+
+    def read_job(self, id: int) -> JobRecord:
+        """The job as it is stored now."""
+
+    def cancel_job(self, id: int) -> str:
+        """Cancels it and says what came of that."""
+
+    def retry_job(self, id: int) -> None:
+        """Puts it back."""
 
 
 class Job:
@@ -24,7 +34,7 @@ class Job:
 
     __slots__ = ("_app", "_record", "created", "id")
 
-    def __init__(self, app: PgTask, id: int, *, created: bool = True) -> None:
+    def __init__(self, app: Jobs, id: int, *, created: bool = True) -> None:
         self._app = app
         self._record: JobRecord | None = None
         self.id = id

@@ -12,7 +12,6 @@ import socket
 import time
 from collections.abc import Iterator
 
-import pgtask
 from pgtask.database import migrations, ownership
 from pgtask.database.connection import Connection, connect, lost, one_line
 from pgtask.database.notifications import Message
@@ -25,6 +24,7 @@ from pgtask.engine.undertaker import Undertaker
 from pgtask.engine.upkeep import Upkeep
 from pgtask.model.errors import DatabaseUnavailableError
 from pgtask.observability import logging as logs
+from pgtask.version import __version__
 
 _TICK = 0.5
 _SHORT_TICK = 0.02
@@ -148,7 +148,7 @@ class Supervisor:
             name=options.name or f"{host}-{os.getpid()}",
             host=host,
             pid=os.getpid(),
-            version=pgtask.__version__,
+            version=__version__,
             queues=options.queues,
             executors=options.processes,
             slots=options.processes * options.concurrency,

@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pgtask.engine.context import JobContext
+from pgtask.engine.job import Job
 from pgtask.model.duration import parse_duration
 from pgtask.model.errors import PayloadError, TaskError
 from pgtask.model.job import NewJob
@@ -16,10 +17,6 @@ from pgtask.model.payload import encode
 from pgtask.model.retry import RetryPolicy
 from pgtask.model.signature import Signature
 from pgtask.model.status import parse_priority
-
-if TYPE_CHECKING:
-    from pgtask.engine.app import PgTask
-    from pgtask.engine.job import Job
 
 F = TypeVar("F", bound=Callable[..., Any])
 Duration = float | str | timedelta
@@ -36,10 +33,23 @@ class TaskDefaults:
     timeout: float | None = None
 
 
+class Enqueuer(Protocol):
+    """What a task needs of its application."""
+
+    def enqueue_encoded(self, job: NewJob, payload: str, connection: Any = None) -> Job:
+        """Enqueues a job whose payload is JSON text."""
+
+    def enqueue_many_encoded(self, job: NewJob, payloads: list[str], connection: Any = None) -> list[Job]:
+        """Enqueues a job for each text."""
+
+    async def enqueue_encoded_async(self, job: NewJob, payload: str, connection: Any = None) -> Job:
+        """`enqueue_encoded` for asyncio."""
+
+
 class Task(Generic[F]):
     """A function that can be enqueued. Calling it runs it here and now, as if it were no task."""
 
-    def __init__(self, app: PgTask, function: F, name: str, defaults: TaskDefaults) -> None:
+    def __init__(self, app: Enqueuer, function: F, name: str, defaults: TaskDefaults) -> None:
         self.app = app
         self.function = function
         self.name = name

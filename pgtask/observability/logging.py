@@ -11,25 +11,38 @@ import sys
 import threading
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TextIO
-
-if TYPE_CHECKING:
-    from pgtask.engine.attempt import Attempt
-    from pgtask.engine.threads import Slot
+from typing import Any, Protocol, TextIO
 
 FIELDS = ("worker", "executor", "job_id", "attempt", "task", "queue")
 FORMATS = ("auto", "text", "json")
 
 
+class RunningAttempt(Protocol):
+    """What a log record tells of the attempt it was written in."""
+
+    id: int
+    attempt: int
+    task: str
+    queue: str
+
+
+class RunningSlot(Protocol):
+    """A thread's place and the attempt in it."""
+
+    @property
+    def attempt(self) -> RunningAttempt | None:
+        """The attempt that runs there now."""
+
+
 class _Current(threading.local):
-    slot: Slot | None = None
+    slot: RunningSlot | None = None
 
 
 current = _Current()
-current_attempt: ContextVar[Attempt | None] = ContextVar("current_attempt", default=None)
+current_attempt: ContextVar[RunningAttempt | None] = ContextVar("current_attempt", default=None)
 
 
-def running_attempt() -> Attempt | None:
+def running_attempt() -> RunningAttempt | None:
     """The attempt that the calling thread or asyncio task runs, if any."""
     slot = current.slot
     return slot.attempt if slot is not None else current_attempt.get()
