@@ -54,7 +54,9 @@ def config() -> None:
 @click.option("--origin", is_flag=True, help="Also show where each was given.")
 @json_option
 def show(origin: bool, json_output: bool) -> None:
-    """Show the settings that a worker started here would have; passwords are masked.
+    """Show the settings that a worker started here would have.
+
+    Passwords are masked.
 
     Later sources win: defaults, pgtask.toml or [tool.pgtask] in pyproject.toml, .env, PGTASK_*,
     flags.

@@ -26,7 +26,10 @@ def db() -> None:
 @db.command()
 @json_option
 def migrate(json_output: bool) -> None:
-    """Bring the schema to the version that this pgtask needs; safe to run by several at once."""
+    """Bring the schema to the version needed.
+
+    Any number of processes may do so at once: one works, the others wait and find it done.
+    """
     with database(settings(), ready=False) as url:
         applied = migrations.migrate(url)
         head = migrations.status(url).head
@@ -44,7 +47,10 @@ def migrate(json_output: bool) -> None:
 @db.command()
 @json_option
 def status(json_output: bool) -> int:
-    """Show the schema's version; exit code 1 when it is not the one needed."""
+    """Show the schema's version.
+
+    The exit code is 1 when it is not the one that this pgtask needs.
+    """
     given = settings()
     server = None if given.database_url else embedded.status(given.home)
     if server is not None and server.version is None:
@@ -79,9 +85,10 @@ def status(json_output: bool) -> int:
 
 @db.command()
 def start() -> None:
-    """Run the embedded PostgreSQL until Ctrl-C or `pgtask db stop`.
+    """Keep the embedded PostgreSQL up until Ctrl-C.
 
-    Commands and workers start it by themselves; it stops after the last of them. This keeps it up.
+    Commands and workers start it by themselves, and it stops after the last of them. This keeps it
+    up in between, until Ctrl-C or `pgtask db stop`.
     """
     given = settings()
     if given.database_url is not None:
@@ -103,7 +110,7 @@ def start() -> None:
 
 @db.command()
 def stop() -> None:
-    """Stop the embedded PostgreSQL, even while workers and others use it."""
+    """Stop the embedded PostgreSQL, whoever uses it."""
     given = settings()
     if embedded.stop(given.home):
         note(f"The embedded PostgreSQL in {given.home} is stopped.")
@@ -114,7 +121,7 @@ def stop() -> None:
 @db.command("psql", context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run_psql(arguments: tuple[str, ...]) -> int:
-    """Open psql on the database; all ARGUMENTS are psql's."""
+    """Open psql on the database. All ARGUMENTS are psql's."""
     program = psql.find_psql()
     with database(settings(), ready=False) as url:
         target, variables = psql.connection_arguments(url)

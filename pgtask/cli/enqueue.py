@@ -36,19 +36,26 @@ FIRST_LOOK, LONGEST_WAIT = 0.02, 0.5
 """Seconds between looks at an awaited job: they double from the first to the second."""
 
 
-@click.command()
+EXAMPLES = """\b
+Examples:
+  pgtask enqueue echo message=hi
+  pgtask enqueue email.send '{"to": "a@b.c"}' --queue mail --delay 5m
+  pgtask enqueue report.build year=2026 --wait"""
+
+
+@click.command(epilog=EXAMPLES)
 @click.argument("task")
 @click.argument("payload", nargs=-1)
-@click.option("-q", "--queue", help="Queue; the task's unless given.")
+@click.option("-q", "--queue", metavar="NAME", help="Queue; the task's unless given.")
 @click.option("--priority", type=parameters.priority, help="low, normal, high, critical or -100…100.")
 @click.option("--delay", type=parameters.duration, help="Run it this much later, as 90s or 1h30m.")
 @click.option("--at", "scheduled_at", type=parameters.time, help="Run it at this time (ISO 8601).")
 @click.option("--unique-key", metavar="KEY", help="Enqueue nothing while a live job has this key.")
-@click.option("--max-retries", type=parameters.retries, help="Retries; 0 none, -1 without limit.")
-@click.option("--timeout", type=parameters.time_limit, help="Longest run time of an attempt.")
+@click.option("--max-retries", type=parameters.retries, metavar="NUMBER", help="Retries; 0 none, -1 without limit.")
+@click.option("--timeout", type=parameters.time_limit, metavar="DURATION", help="Longest run time of an attempt.")
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="Tag to find it by; repeatable.")
-@click.option("--wait", is_flag=True, help="Wait for its end; exit code 1 unless it completes.")
-@click.option("--timeout-wait", type=parameters.time_limit, help="Wait no longer than this.")
+@click.option("--wait", is_flag=True, help="Wait for its end; exit 1 unless it completes.")
+@click.option("--timeout-wait", type=parameters.time_limit, metavar="DURATION", help="Wait no longer than this.")
 @json_option
 def enqueue(
     task: str,
@@ -60,15 +67,10 @@ def enqueue(
     json_output: bool,
     **options: Any,
 ) -> int:
-    r"""Enqueue a job for TASK.
+    """Enqueue a job for TASK.
 
     PAYLOAD is a JSON object, key=value pairs, or - to read a JSON object from stdin. A value is JSON
     where it can be read as such, else text.
-
-    \b
-      pgtask enqueue echo message=hi
-      pgtask enqueue email.send '{"to": "a@b.c"}' --queue mail --delay 5m
-      pgtask enqueue report.build year=2026 --wait
     """
     if delay is not None and scheduled_at is not None:
         raise click.UsageError("Give --delay or --at, not both.")

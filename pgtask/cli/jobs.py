@@ -19,7 +19,11 @@ from pgtask.model.serialise import job_as_json, page_as_json, record_as_json
 from pgtask.model.status import FINAL, JobStatus
 
 MAX_PAGE = 1000
-JOB_ID = click.IntRange(1, 2**63 - 1)
+
+EXAMPLES = """\b
+Examples:
+  pgtask jobs list --status failed,quarantined --queue mail
+  pgtask jobs list --task 'email.*' --before 12000"""
 
 # What to do about it, by the reason of an explanation or the status of a job that has ended.
 _REMEDIES = {
@@ -32,6 +36,10 @@ _REMEDIES = {
 }
 
 
+def _limit(text: str) -> int:
+    return min(parameters.positive(text), MAX_PAGE)
+
+
 @click.group()
 def jobs() -> None:
     """List, show, cancel, retry and delete jobs."""
@@ -40,9 +48,9 @@ def jobs() -> None:
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which jobs."""
     for option in (
-        click.option("--tag", help="Jobs with this tag."),
+        click.option("--tag", metavar="TAG", help="Jobs with this tag."),
         click.option("--task", metavar="NAME", help="Jobs of this task; * stands for any text."),
-        click.option("-q", "--queue", help="Jobs of this queue."),
+        click.option("-q", "--queue", metavar="NAME", help="Jobs of this queue."),
         click.option(
             "-s",
             "--status",
@@ -59,10 +67,10 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
-@jobs.command("list")
+@jobs.command("list", epilog=EXAMPLES)
 @filter_options
-@click.option("--before", type=JOB_ID, metavar="ID", help="Go on below this job.")
-@click.option("-n", "--limit", type=click.IntRange(1, MAX_PAGE), default=50, show_default=True)
+@click.option("--before", type=parameters.job_id, metavar="ID", help="Go on below this job.")
+@click.option("-n", "--limit", type=_limit, metavar="NUMBER", default="50", help="At most so many; 50, never over 1000.")
 @json_option
 def list_jobs(
     statuses: tuple[list[JobStatus], ...],
@@ -73,14 +81,10 @@ def list_jobs(
     limit: int,
     json_output: bool,
 ) -> None:
-    r"""List jobs, newest first.
+    """List jobs, newest first.
 
     In a pipe the columns are: id, status, task, queue, priority, attempt, scheduled_at, error or
     progress, tags.
-
-    \b
-      pgtask jobs list --status failed --queue mail
-      pgtask jobs list --task 'email.*' --before 12000
     """
     wanted = _filter(statuses, queue, task, tag)
     with connected() as connection:
@@ -96,7 +100,7 @@ def list_jobs(
 
 
 @jobs.command()
-@click.argument("job_id", type=JOB_ID, metavar="ID")
+@click.argument("job_id", type=parameters.job_id, metavar="ID")
 @json_option
 def show(job_id: int, json_output: bool) -> None:
     """Show a job with its runs and logs, and why it waits."""
@@ -120,7 +124,7 @@ def show(job_id: int, json_output: bool) -> None:
 
 
 @jobs.command()
-@click.argument("ids", type=JOB_ID, nargs=-1, metavar="[ID]...")
+@click.argument("ids", type=parameters.job_id, nargs=-1, metavar="[ID]...")
 @filter_options
 @yes_option
 @json_option
@@ -132,16 +136,16 @@ def cancel(
     tag: str | None,
     **options: bool,
 ) -> int:
-    """Cancel jobs by id or filter: waiting ones at once, running ones by asking them to stop.
+    """Cancel jobs by id or filter.
 
-    A filter without --status means all that have not ended.
+    Waiting ones end at once, running ones are asked to stop. A filter without --status means all that have not ended.
     """
     wanted = _filter(statuses, queue, task, tag)
     return job_actions.act(job_actions.CANCEL, ids, wanted, listing.LIVE, **options)
 
 
 @jobs.command()
-@click.argument("ids", type=JOB_ID, nargs=-1, metavar="[ID]...")
+@click.argument("ids", type=parameters.job_id, nargs=-1, metavar="[ID]...")
 @filter_options
 @yes_option
 @json_option
@@ -163,7 +167,7 @@ def retry(
 
 
 @jobs.command()
-@click.argument("ids", type=JOB_ID, nargs=-1, metavar="[ID]...")
+@click.argument("ids", type=parameters.job_id, nargs=-1, metavar="[ID]...")
 @filter_options
 @yes_option
 @json_option
@@ -175,9 +179,9 @@ def delete(
     tag: str | None,
     **options: bool,
 ) -> int:
-    """Delete jobs with their runs and logs, for ever, by id or filter; running ones are left alone.
+    """Delete jobs with their runs and logs, by id or filter.
 
-    A filter without --status means all that have ended.
+    This cannot be undone. Running ones are left alone. A filter without --status means all that have ended.
     """
     wanted = _filter(statuses, queue, task, tag)
     return job_actions.act(job_actions.DELETE, ids, wanted, FINAL, **options)

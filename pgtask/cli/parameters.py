@@ -52,6 +52,30 @@ def priority(text: str) -> int:
         raise click.BadParameter(f"{error}.") from None
 
 
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    number = _integer(text)
+    if number is None or number < 1:
+        raise click.BadParameter(f"{text!r} is no whole number from 1 on.")
+    return number
+
+
+def job_id(text: str) -> int:
+    """The id of a job."""
+    number = _integer(text)
+    if number is None or not 1 <= number < 2**63:
+        raise click.BadParameter(f"{text!r} is no job's id: ids are numbers.")
+    return number
+
+
+def worker_id(text: str) -> int:
+    """The id of a worker."""
+    number = _integer(text)
+    if number is None or not 1 <= number < 2**31:
+        raise click.BadParameter(f"{text!r} is no worker's id: ids are numbers, names are not unique.")
+    return number
+
+
 def retries(text: str) -> int:
     """A number of retries."""
     number = _integer(text)

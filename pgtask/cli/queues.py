@@ -19,7 +19,7 @@ from pgtask.cli.output import (
     print_plain,
     print_table,
 )
-from pgtask.cli.statistics_views import TALLY_COLUMNS, print_summary
+from pgtask.cli.statistics_views import TALLY_COLUMNS, print_summary, window_option
 from pgtask.cli.text import brief, instant, seconds_since
 from pgtask.database import queues as store
 from pgtask.database.statistics import read_statistics
@@ -117,6 +117,7 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--timeout",
             type=parameters.or_inherit(parameters.time_limit),
+            metavar="DURATION",
             help="Longest run time of an attempt.",
         ),
         click.option(
@@ -138,11 +139,13 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--max-retries",
             type=parameters.or_inherit(parameters.retries),
+            metavar="NUMBER",
             help="Retries of a job; 0 none, -1 without limit.",
         ),
         click.option(
             "--priority",
             type=parameters.queue_priority,
+            metavar="NUMBER",
             help="Queues with a bigger one are served first; 0.",
         ),
     ):
@@ -155,7 +158,10 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @setting_options
 @json_option
 def create(name: str, json_output: bool, **options: Any) -> None:
-    """Create a queue. Jobs may be enqueued to any queue; creating one only stores its settings."""
+    """Create a queue.
+
+    Jobs may be enqueued to any queue, created or not; what is created are its settings.
+    """
     with connected() as connection:
         store.create_queue(connection, name, _changes(options))
         _print_queue(store.read_queue(connection, name), json_output, "created")
@@ -166,7 +172,10 @@ def create(name: str, json_output: bool, **options: Any) -> None:
 @setting_options
 @json_option
 def set_queue(name: str, json_output: bool, **options: Any) -> None:
-    """Change settings of a queue; the word inherit takes one back."""
+    """Change settings of a queue.
+
+    The word inherit takes one back, so that the built-in value holds again.
+    """
     changes = _changes(options)
     if not changes:
         raise click.UsageError("Say what to change, such as --max-retries 5.")
@@ -179,7 +188,10 @@ def set_queue(name: str, json_output: bool, **options: Any) -> None:
 @click.argument("names", nargs=-1, required=True)
 @json_option
 def pause(names: tuple[str, ...], json_output: bool) -> None:
-    """Pause queues: nothing more is started, running jobs finish, jobs may still be enqueued."""
+    """Pause queues.
+
+    Nothing more is started, running jobs finish, and jobs may still be enqueued.
+    """
     with connected() as connection:
         paused = store.pause_queues(connection, names, _user())
     if json_output:
@@ -207,10 +219,10 @@ def resume(names: tuple[str, ...], json_output: bool) -> None:
 
 @queues.command()
 @click.argument("name")
-@click.option("--window", type=parameters.time_limit, default="1h", show_default=True)
+@window_option
 @json_option
 def stats(name: str, window: float, json_output: bool) -> None:
-    """Show a queue with its settings, and what came of its jobs by task."""
+    """Show a queue, and what came of its jobs by task."""
     with connected() as connection:
         queue = store.read_queue(connection, name)
         statistics = read_statistics(connection, window, name)
@@ -234,7 +246,10 @@ def stats(name: str, window: float, json_output: bool) -> None:
 @queues.command()
 @click.argument("name")
 def delete(name: str) -> None:
-    """Delete the settings of a queue; refused while it has jobs that have not ended."""
+    """Delete the settings of a queue.
+
+    Refused while it has jobs that have not ended.
+    """
     with connected() as connection:
         store.delete_queue(connection, name)
     _print_done(name, "deleted")

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import click
 
+from pgtask.cli import parameters
 from pgtask.cli.output import Column, on_terminal, print_plain, styled
 from pgtask.model.statistics import Bucket, Statistics, Tally
 from pgtask.model.wording import DASH, duration, plural, share
+
+window_option = click.option(
+    "--window",
+    type=parameters.time_limit,
+    metavar="DURATION",
+    default="1h",
+    help="How far back to look; 1h.",
+)
 
 BARS = "▁▂▃▄▅▆▇█"
 

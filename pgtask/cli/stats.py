@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import click
 
-from pgtask.cli import parameters
 from pgtask.cli.context import connected
 from pgtask.cli.output import json_option, on_terminal, print_json, print_plain, print_table
-from pgtask.cli.statistics_views import TALLY_COLUMNS, print_summary
+from pgtask.cli.statistics_views import TALLY_COLUMNS, print_summary, window_option
 from pgtask.database.statistics import read_statistics
 from pgtask.model.serialise import statistics_as_json
 
 
 @click.command()
-@click.option("--window", type=parameters.time_limit, default="1h", show_default=True)
-@click.option("-q", "--queue", help="Only this queue.")
+@window_option
+@click.option("-q", "--queue", metavar="NAME", help="Only this queue.")
 @json_option
 def stats(window: float, queue: str | None, json_output: bool) -> None:
-    """Show what came of the attempts of the last hour, or --window, by queue and task."""
+    """Show throughput, errors and times by queue and task."""
     with connected() as connection:
         statistics = read_statistics(connection, window, queue)
     if json_output:

@@ -73,7 +73,9 @@ TASK_COLUMNS: tuple[Column[TaskRecord], ...] = (
 @tasks.command("list")
 @json_option
 def list_tasks(json_output: bool) -> None:
-    """List tasks with their defaults; what is not set is inherited from the queue, then built in.
+    """List tasks with their defaults.
+
+    What is not set is inherited from the queue, then built in.
 
     In a pipe the columns are: name, queue, priority, max retries, retry strategy, timeout, last
     seen, live, code version.

@@ -10,18 +10,28 @@ from pgtask.config import LOG_FORMATS, LOG_LEVELS
 
 
 @click.command()
-@click.option("-A", "--app", metavar="MODULE:NAME", help="Application; the built-in tasks unless given.")
+@click.option("-A", "--app", metavar="MODULE:NAME", help="Application; else the built-in tasks.")
 @click.option("-q", "--queues", metavar="A,B", help="Queues to serve; all unless given.")
-@click.option("--processes", type=click.IntRange(1), help="Executors; one per core unless given.")
-@click.option("-c", "--concurrency", type=click.IntRange(1), help="Jobs at once in each; 10.")
-@click.option("--lease", type=parameters.time_limit, help="Its jobs are rescued after this; 30s.")
-@click.option("--poll", type=parameters.time_limit, help="Longest time between two looks; 1s.")
+@click.option("--processes", type=parameters.positive, metavar="NUMBER", help="Executors; one per core unless given.")
+@click.option("-c", "--concurrency", type=parameters.positive, metavar="NUMBER", help="Jobs at once in each; 10.")
+@click.option("--lease", type=parameters.time_limit, metavar="DURATION", help="Its jobs are rescued after this; 30s.")
+@click.option("--poll", type=parameters.time_limit, metavar="DURATION", help="Longest time between two looks; 1s.")
 @click.option("--grace", type=parameters.duration, help="Time for jobs to end at shutdown; 30s.")
 @click.option("--drain", is_flag=True, help="Exit when nothing is left to run.")
 @click.option("--no-listen", is_flag=True, help="Only poll, as behind a transaction pooler.")
-@click.option("--name", help="Name to be listed under; that of the host unless given.")
-@click.option("--log-level", type=click.Choice(LOG_LEVELS))
-@click.option("--log-format", type=click.Choice(LOG_FORMATS))
+@click.option("--name", metavar="NAME", help="Name to be listed under; else from the host.")
+@click.option(
+    "--log-level",
+    type=click.Choice(LOG_LEVELS),
+    metavar="LEVEL",
+    help=f"{', '.join(LOG_LEVELS)}; info unless given.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(LOG_FORMATS),
+    metavar="FORMAT",
+    help="text, json or auto: text on a terminal, else JSON.",
+)
 def worker(drain: bool, no_listen: bool, **flags: object) -> int:
     """Run jobs until stopped.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from pgtask.cli import parameters
 from pgtask.cli.context import connected, note
 from pgtask.cli.errors import DONE, NOT_FOUND
 from pgtask.cli.job_views import JOB_COLUMNS
@@ -96,7 +97,7 @@ WORKER_COLUMNS: tuple[Column[WorkerRecord], ...] = (
 @click.option("--all", "everything", is_flag=True, help="Also those that ended over an hour ago.")
 @json_option
 def list_workers(everything: bool, json_output: bool) -> None:
-    """List live workers, and those that ended within the last hour.
+    """List workers, live or ended within the last hour.
 
     In a pipe the columns are: id, name, state, running jobs, slots, queues, last heartbeat, start,
     CPU per cent, bytes of memory, host, pid, version.
@@ -110,7 +111,7 @@ def list_workers(everything: bool, json_output: bool) -> None:
 
 
 @workers.command()
-@click.argument("worker_id", type=click.IntRange(1, 2**31 - 1), metavar="ID")
+@click.argument("worker_id", type=parameters.worker_id, metavar="ID")
 @json_option
 def show(worker_id: int, json_output: bool) -> None:
     """Show a worker and the jobs that it runs."""
@@ -154,10 +155,13 @@ def _fields(worker: WorkerRecord) -> list[tuple[str, str]]:
 
 
 @workers.command()
-@click.argument("ids", type=click.IntRange(1, 2**31 - 1), nargs=-1, required=True, metavar="ID…")
+@click.argument("ids", type=parameters.worker_id, nargs=-1, required=True, metavar="ID...")
 @json_option
 def stop(ids: tuple[int, ...], json_output: bool) -> int:
-    """Ask workers to shut down: they take no more jobs and finish theirs within the grace period."""
+    """Ask workers to shut down.
+
+    They take no more jobs and finish theirs within their grace period.
+    """
     with connected() as connection:
         asked = fleet.stop_workers(connection, ids)
     if json_output:

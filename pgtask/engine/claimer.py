@@ -140,7 +140,9 @@ class Claimer:
         self._sweep_at = min(self._sweep_at, self._sweep_earliest)
 
     def look_due(self) -> bool:
-        """Whether `look` has something to do."""
+        """Whether `look` has something to do. What woke us comes first: it is most likely in a lane that is known."""
+        if self.hungry and self._woken:
+            return False
         now = time.monotonic()
         if now >= self._sweep_at or self.rescan.running or self.lanes.unsettled() is not None:
             return True

@@ -17,6 +17,7 @@ from typing import Any
 from pgtask.database.connection import lost, one_line, refusal
 from pgtask.database.work import ClaimedRow, ClaimRequest, Notes, WorkConnection
 from pgtask.engine.attempt import Attempt
+from pgtask.engine.bell import Bell
 from pgtask.engine.claimer import Claimer
 from pgtask.engine.completer import BATCH, FLUSH_AFTER, Completer
 from pgtask.engine.lanes import Lane
@@ -45,6 +46,7 @@ class Exchange:
         marks: Marks,
         prefetch: Prefetch,
         notebook: Notebook,
+        bell: Bell,
         registrations: Sequence[dict[str, Any]],
     ) -> None:
         """`registrations` are the rows of the table tasks; their timeouts hold for jobs without one of their own."""
@@ -55,9 +57,10 @@ class Exchange:
         self._marks = marks
         self._prefetch = prefetch
         self._notebook = notebook
+        self._bell = bell
         self._registrations = registrations
         self._timeouts: dict[str, float | None] = {row["name"]: row["timeout"] for row in registrations}
-        self._events: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._actions: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._sleeping = False
         self._claiming = True
         self._unanswered = False
@@ -69,14 +72,15 @@ class Exchange:
 
     def call(self, action: Callable[[], None]) -> None:
         """Has `action` done in this thread, which alone may touch the claimer."""
-        self._events.put(action)
+        self._actions.put(action)
+        self._bell.ring()
 
     def ended(self, attempt: Attempt) -> None:
         """A slot is done with an attempt; called in the slot's thread."""
         self._completer.add(attempt)
         if self._sleeping and (self._slots.idle() or len(self._completer) >= BATCH):
             self._sleeping = False
-            self._events.put(_nothing)
+            self._bell.ring()
 
     def stop(self) -> None:
         """Claims nothing more and gives back what no slot has begun."""
@@ -133,7 +137,8 @@ class Exchange:
             self._hear()
             if self._slots.backed_up() and time.monotonic() >= self._give_back_at:
                 self._give_back_stale()
-            if (wanted := self._wanted()) and self._claimer.look_due():
+            wanted = self._wanted()
+            if wanted and self._claimer.look_due():
                 self._look(connection, wanted)
                 wanted = self._wanted()
             claim = self._claimer.request(wanted) if wanted and self._claimer.hungry else None
@@ -145,7 +150,7 @@ class Exchange:
             elif not self._claiming and not self._slots.unfinished and not len(self._completer):
                 self.finished.set()
                 return
-            else:
+            elif not (wanted and self._claimer.look_due()):
                 self._wait(connection, wanted)
 
     def _wanted(self) -> int:
@@ -164,7 +169,7 @@ class Exchange:
     def _hear(self) -> None:
         try:
             while True:
-                self._events.get_nowait()()
+                self._actions.get_nowait()()
         except Empty:
             pass
 
@@ -260,13 +265,10 @@ class Exchange:
         if pause == 0.0:
             self._sleeping = False
             return
-        try:
-            self._events.get(timeout=pause)()
-        except Empty:
+        if not self._bell.wait(pause):
             if wanted and self._slots.idle():
                 self._claimer.wake()
+        elif self._sleeping:
+            # Not a slot of ours but the supervisor, or an action, which will say for itself what it is about.
+            self._claimer.wake()
         self._sleeping = False
-
-
-def _nothing() -> None:
-    pass

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 
 from pgtask.database.work import WorkConnection
 from pgtask.engine.attempt import Attempt
+from pgtask.engine.bell import Bell
 from pgtask.engine.claimer import Claimer
 from pgtask.engine.completer import Completer
 from pgtask.engine.control import Channel, Message
@@ -73,6 +74,7 @@ class Executor:
             marks,
             prefetch,
             notebook,
+            Bell(options.bell[0], options.bell[1]),
             [task.registration(app.version) for task in app.tasks.values()],
         )
 
@@ -122,9 +124,7 @@ class Executor:
         self._channel.send({"ready": True, "tasks": sorted(self._tasks)})
 
     def _obey(self, message: Message) -> None:
-        if "wake" in message:
-            self._exchange.call(self._claimer.wake)
-        elif "queues" in message:
+        if "queues" in message:
             self._exchange.call(self._claimer.queues_changed)
         elif "rewind" in message:
             instant = datetime.fromtimestamp(message["at"], UTC)

@@ -35,6 +35,7 @@ class ExecutorOptions:
     executor: int
     parent: int
     channel: int
+    bell: tuple[int, int]
     marks: int
     capacity: int
     concurrency: int

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 
+from pgtask.engine.bell import Bell
 from pgtask.engine.control import Channel, Message
 from pgtask.engine.marks import Mark, Marks
 from pgtask.engine.options import ExecutorOptions
@@ -26,11 +27,13 @@ class ExecutorProcess:
         self.started_at = time.monotonic()
         ours, theirs = socket.socketpair()
         descriptor, self._marks = Marks.create(options.capacity)
-        options = replace(options, channel=theirs.fileno(), marks=descriptor, parent=os.getpid())
+        self._bell = Bell.create()
+        inherited = (theirs.fileno(), descriptor, self._bell.read, self._bell.write)
+        options = replace(options, channel=inherited[0], marks=descriptor, bell=inherited[2:], parent=os.getpid())
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "pgtask.engine.executor"],
-                pass_fds=(theirs.fileno(), descriptor),
+                pass_fds=inherited,
                 env=os.environ | {"PGTASK_EXECUTOR": options.encode()},
             )
         finally:
@@ -48,8 +51,11 @@ class ExecutorProcess:
         return self._marks.read()
 
     def send(self, message: Message) -> None:
-        """Tells the executor something."""
-        self.channel.send(message)
+        """Tells the executor something; a mere wake-up goes straight to the thread that it is meant for."""
+        if "wake" in message:
+            self._bell.ring()
+        else:
+            self.channel.send(message)
 
     def stop(self, grace: float) -> None:
         """Tells it to finish what runs within `grace` seconds and to end."""
@@ -64,3 +70,4 @@ class ExecutorProcess:
         """Releases what is left of a process that has been reaped."""
         self.channel.close()
         self._marks.close()
+        self._bell.close()

@@ -53,6 +53,7 @@ class Team:
                     executor=self._generation,
                     parent=0,
                     channel=-1,
+                    bell=(-1, -1),
                     marks=-1,
                     capacity=options.concurrency + MAX_PREFETCH + _SPARE_MARKS,
                     concurrency=options.concurrency,

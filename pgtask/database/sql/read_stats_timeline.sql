@@ -22,12 +22,18 @@ WITH span AS MATERIALIZED (
        AND r.outcome IN ('completed', 'failed', 'timeout', 'crashed')
        AND (%(queue)s::text IS NULL OR r.queue = %(queue)s::text)
      GROUP BY 1
+), slices AS (
+    SELECT floor(extract(epoch FROM ended.at - span.at) / %(width)s::float8)::int4 AS number,
+           sum(ended.completed)::int8 AS completed,
+           sum(ended.unsuccessful)::int8 AS unsuccessful
+      FROM ended
+     CROSS JOIN span
+     GROUP BY 1
 )
 SELECT span.at + make_interval(secs => %(width)s::float8 * bucket.number) AS began_at,
-       coalesce(sum(ended.completed), 0)::int8 AS completed,
-       coalesce(sum(ended.unsuccessful), 0)::int8 AS unsuccessful
+       coalesce(slices.completed, 0) AS completed,
+       coalesce(slices.unsuccessful, 0) AS unsuccessful
   FROM span
  CROSS JOIN generate_series(0, %(buckets)s::int4 - 1) AS bucket (number)
-  LEFT JOIN ended ON floor(extract(epoch FROM ended.at - span.at) / %(width)s::float8) = bucket.number
- GROUP BY 1
- ORDER BY 1;
+  LEFT JOIN slices ON slices.number = bucket.number
+ ORDER BY bucket.number;
