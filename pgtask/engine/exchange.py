@@ -17,7 +17,7 @@ from typing import Any
 from pgtask.database.connection import lost, one_line, refusal
 from pgtask.database.work import ClaimedRow, ClaimRequest, Notes, WorkConnection
 from pgtask.engine.attempt import Attempt
-from pgtask.engine.bell import Bell
+from pgtask.engine.bell import NEWS, OTHER, Bell
 from pgtask.engine.claimer import Claimer
 from pgtask.engine.completer import BATCH, FLUSH_AFTER, Completer
 from pgtask.engine.lanes import Lane
@@ -73,14 +73,14 @@ class Exchange:
     def call(self, action: Callable[[], None]) -> None:
         """Has `action` done in this thread, which alone may touch the claimer."""
         self._actions.put(action)
-        self._bell.ring()
+        self._bell.ring(OTHER)
 
     def ended(self, attempt: Attempt) -> None:
         """A slot is done with an attempt; called in the slot's thread."""
         self._completer.add(attempt)
         if self._sleeping and (self._slots.idle() or len(self._completer) >= BATCH):
             self._sleeping = False
-            self._bell.ring()
+            self._bell.ring(OTHER)
 
     def stop(self) -> None:
         """Claims nothing more and gives back what no slot has begun."""
@@ -265,10 +265,7 @@ class Exchange:
         if pause == 0.0:
             self._sleeping = False
             return
-        if not self._bell.wait(pause):
-            if wanted and self._slots.idle():
-                self._claimer.wake()
-        elif self._sleeping:
-            # Not a slot of ours but the supervisor, or an action, which will say for itself what it is about.
-            self._claimer.wake()
+        tones = self._bell.wait(pause)
         self._sleeping = False
+        if NEWS in tones or (not tones and wanted and self._slots.idle()):
+            self._claimer.wake()

@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import replace
 
-from pgtask.engine.bell import Bell
+from pgtask.engine.bell import NEWS, Bell
 from pgtask.engine.control import Channel, Message
 from pgtask.engine.marks import Mark, Marks
 from pgtask.engine.options import ExecutorOptions
@@ -53,7 +53,7 @@ class ExecutorProcess:
     def send(self, message: Message) -> None:
         """Tells the executor something; a mere wake-up goes straight to the thread that it is meant for."""
         if "wake" in message:
-            self._bell.ring()
+            self._bell.ring(NEWS)
         else:
             self.channel.send(message)
 
