@@ -161,7 +161,7 @@ def _await_end(connection: Connection, span: Span, worker: WorkerProcess, total:
     """Waits until all jobs have ended, showing how many. Raises DemoError when that is not to be expected any more."""
     from pgtask.database import demonstration
 
-    with _progress(total) as show:
+    with _progress("Running", total) as show:
         before, since = total, time.monotonic()
         while (now := demonstration.count_live(connection, span)).live:
             show(total - now.live)
@@ -175,13 +175,13 @@ def _await_end(connection: Connection, span: Span, worker: WorkerProcess, total:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
+def _progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal's stderr; call what it gives with the number done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("Running"), BarColumn(), MofNCompleteColumn(), TextColumn("jobs"), TimeElapsedColumn())
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TextColumn("jobs"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("", total=total)
         yield lambda done: progress.update(bar, completed=done)
@@ -210,17 +210,19 @@ def _measure_pickup(app: PgTask, connection: Connection, worker: WorkerProcess, 
     from pgtask.database import measuring
 
     task = app.task(name="echo")(echo).options(queue=QUEUE, max_retries=0, tags=[tag])
-    time.sleep(FALL_ASLEEP)
     ids = []
-    for number in range(SINGLES):
-        job = task.enqueue(number=number)
-        try:
-            job.wait(STALLED_AFTER)
-        except TimeoutError as error:
-            _check_worker(worker)
-            raise DemoError(_why_stalled(connection, job.id)) from error
-        ids.append(job.id)
-        time.sleep(PAUSE)
+    with _progress("Singly", SINGLES) as show:
+        time.sleep(FALL_ASLEEP)
+        for number in range(SINGLES):
+            job = task.enqueue(number=number)
+            try:
+                job.wait(STALLED_AFTER)
+            except TimeoutError as error:
+                _check_worker(worker)
+                raise DemoError(_why_stalled(connection, job.id)) from error
+            ids.append(job.id)
+            show(len(ids))
+            time.sleep(PAUSE)
     return measuring.pickup_times(connection, ids)
 
 

@@ -14,9 +14,9 @@ from pgtask.model.percentile import percentile
 from pgtask.model.wording import plural, size
 
 _FURTHER = (
-    ("pgtask jobs list --tag {tag}", "these jobs; jobs show ID has all about one"),
+    ("pgtask jobs list --tag {tag}", "these jobs; jobs show ID tells all of one"),
     ("pgtask stats", "throughput and times of the last hour"),
-    ("pgtask db psql", "the tables: SELECT * FROM pgtask.all_jobs LIMIT 5;"),
+    ("pgtask db psql", "the tables, such as pgtask.all_jobs"),
     ("pgtask dev", "a worker of your own, to send jobs to"),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -35,15 +36,17 @@ class EventLoop:
         self._permits = permits
         self._on_end = on_end
         self._ready: SimpleQueue[Attempt] = SimpleQueue()
+        self._arrivals: SimpleQueue[None] = SimpleQueue()
         self._running: dict[Attempt, asyncio.Task[None]] = {}
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="event-loop", daemon=True).start()
-        threading.Thread(target=self._feed, name="event-loop-feed", daemon=True).start()
+        threading.Thread(target=self._loop.run_forever, name="pgtask-loop", daemon=True).start()
+        threading.Thread(target=self._feed, name="pgtask-loop-feed", daemon=True).start()
 
     def submit(self, attempts: list[Attempt]) -> None:
         """Queues attempts for the loop."""
         for attempt in attempts:
             self._ready.put(attempt)
+            self._arrivals.put(None)
 
     def idle(self) -> bool:
         """Whether no attempt waits for a permit."""
@@ -75,19 +78,20 @@ class EventLoop:
     def _feed(self) -> None:
         # One wake-up of the loop costs more than a job, so as many start with each as there are permits for.
         while True:
+            self._arrivals.get()
             self._permits.get()
-            batch = [self._ready.get()]
-            try:
+            permits, batch = 1, []
+            # Empty: out of permits, or what had arrived was withdrawn or has started with an earlier batch.
+            with contextlib.suppress(Empty):
+                batch.append(self._ready.get_nowait())
                 while len(batch) < _BATCH and not self._ready.empty():
                     self._permits.get_nowait()
-                    try:
-                        batch.append(self._ready.get_nowait())
-                    except Empty:
-                        self._permits.put(None)
-                        break
-            except Empty:
-                pass
-            self._loop.call_soon_threadsafe(self._start, batch)
+                    permits += 1
+                    batch.append(self._ready.get_nowait())
+            for _ in range(permits - len(batch)):
+                self._permits.put(None)
+            if batch:
+                self._loop.call_soon_threadsafe(self._start, batch)
 
     def _start(self, batch: list[Attempt]) -> None:
         for attempt in batch:

@@ -34,6 +34,7 @@ from pgtask.engine.slots import Slots
 from pgtask.model.errors import PgTaskError
 from pgtask.observability import logging as logs
 
+OWN_THREADS = ("pgtask-slot-", "pgtask-loop", "pgtask-exchange", "pgtask-announce")
 _PR_SET_PDEATHSIG = 1
 _WATCH_EVERY = 0.05
 # Threads that compute must hand over quickly to the thread that fetches their next jobs.
@@ -80,7 +81,7 @@ class Executor:
 
     def run(self) -> int:
         """Serves until told to stop; returns the exit code."""
-        thread = threading.Thread(target=self._serve, name="exchange", daemon=True)
+        thread = threading.Thread(target=self._serve, name="pgtask-exchange", daemon=True)
         thread.start()
         selector = selectors.DefaultSelector()
         selector.register(self._channel, selectors.EVENT_READ)
@@ -117,7 +118,7 @@ class Executor:
             os._exit(70)
 
     def _announce(self) -> None:
-        threading.Thread(target=self._say_ready, name="announce", daemon=True).start()
+        threading.Thread(target=self._say_ready, name="pgtask-announce", daemon=True).start()
 
     def _say_ready(self) -> None:
         self._exchange.ready.wait()
@@ -167,6 +168,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
     _die_with_parent(options.parent)
+    threading.excepthook = _thread_failed
     sys.setswitchinterval(_SWITCH_INTERVAL)
     logs.configure(options.log_level, options.log_format, worker=options.worker_id, executor=options.executor)
     try:
@@ -180,6 +182,16 @@ def main() -> None:
     sys.stderr.flush()
     # Threads of jobs that outlived the grace period must not hold the exit up.
     os._exit(code)
+
+
+def _thread_failed(args: threading.ExceptHookArgs) -> None:
+    """A thread of pgtask's own must not die unnoticed: the supervisor starts another executor instead."""
+    name = args.thread.name if args.thread else ""
+    if name.startswith(OWN_THREADS):
+        log.critical("the thread %s failed", name, exc_info=args.exc_value)
+        sys.stderr.flush()
+        os._exit(70)
+    threading.__excepthook__(args)
 
 
 def _die_with_parent(parent: int) -> None:

@@ -80,7 +80,7 @@ class Threads:
             self._ready.put(attempt)
         while self._started < min(self._limit, unfinished):
             self._started += 1
-            threading.Thread(target=self._work, name=f"slot-{self._started}", daemon=True).start()
+            threading.Thread(target=self._work, name=f"pgtask-slot-{self._started}", daemon=True).start()
 
     def idle(self) -> bool:
         """Whether no attempt waits for a slot."""

@@ -1,0 +1,116 @@
+"""`pgtask dev`: everything that development needs, in one terminal."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pgtask.cli.context import State, database, settings
+from pgtask.cli.output import on_terminal, print_fields, styled
+from pgtask.config import LOG_LEVELS, mask_secrets
+
+if TYPE_CHECKING:
+    from pgtask.engine.task import Task
+
+_SAMPLES: dict[Any, Any] = {"string": "hi", "integer": 1, "number": 1.5, "boolean": True, "array": [], "object": {}}
+"""A value of each type of JSON, for the example."""
+
+
+@click.command()
+@click.option("-A", "--app", metavar="MODULE:NAME", help="Application; the built-in tasks unless given.")
+@click.option("-q", "--queues", metavar="A,B", help="Queues to serve; all unless given.")
+@click.option("--processes", type=click.IntRange(1), help="Executors; one per core unless given.")
+@click.option("-c", "--concurrency", type=click.IntRange(1), help="Jobs at once in each; 10.")
+@click.option("--log-level", type=click.Choice(LOG_LEVELS))
+def dev(**flags: object) -> int:
+    """Run everything that development needs: database, migrations and a worker, until Ctrl-C.
+
+    Without a database URL, that is an embedded PostgreSQL in .pgtask/. The worker's log follows the
+    addresses; a second Ctrl-C does not wait for running jobs.
+    """
+    given = settings(**flags)
+    # Until the worker has its own way with signals, TERM is to leave in order, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    from pgtask.database import migrations
+    from pgtask.engine.discovery import load_app
+    from pgtask.engine.options import WorkerOptions
+    from pgtask.engine.supervisor import run_worker
+
+    tasks = load_app(given.app).tasks
+    with database(given, ready=False) as url:
+        migrations.migrate(url)
+        _print_addresses(url, tasks)
+        return run_worker(
+            WorkerOptions(
+                database_url=url,
+                app=given.app,
+                queues=given.queues,
+                processes=given.processes,
+                concurrency=given.concurrency,
+                lease=given.lease,
+                poll=given.poll,
+                grace=given.grace,
+                listen=given.listen,
+                name=given.name,
+                log_level=given.log_level,
+                log_format=given.log_format,
+            )
+        )
+
+
+def _print_addresses(url: str, tasks: dict[str, Task[Any]]) -> None:
+    """Prints how to reach the database, and an INSERT that this worker will run."""
+    example = _example(tasks)
+    fields = [("Database", mask_secrets(url)), ("psql", _psql(url))]
+    if example:
+        name, payload = example
+        values = f"{_literal(name)}, {_literal(json.dumps(payload))}"
+        fields.append(("SQL", f"INSERT INTO pgtask.jobs (task, payload) VALUES ({values});"))
+    fields.append(("Watch", "pgtask jobs list    pgtask stats    pgtask workers list"))
+    print_fields(fields)
+    if on_terminal():
+        click.echo("\n" + styled("The worker's log. Ctrl-C shuts it down.", "dim"))
+    sys.stdout.flush()
+
+
+def _psql(url: str) -> str:
+    """A command to paste into another terminal; pgtask's own where psql is missing or a password would show."""
+    if shutil.which("psql") and mask_secrets(url) == url:
+        return f"psql {_quoted(url)}"
+    state = click.get_current_context().find_object(State)
+    flag = f"--database-url {_quoted(mask_secrets(url))} " if state and state.database_url else ""
+    return f"pgtask {flag}db psql"
+
+
+def _quoted(text: str) -> str:
+    """For a shell, in quotes even where none are needed."""
+    return "'" + text.replace("'", "'\"'\"'") + "'"
+
+
+def _literal(text: str) -> str:
+    """As a literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _example(tasks: dict[str, Task[Any]]) -> tuple[str, dict[str, Any]] | None:
+    """A task with a payload for it: echo where there is one, else the one that asks for least."""
+    if "echo" in tasks:
+        return "echo", {"message": "hi"}
+    if not tasks:
+        return None
+    task = min(tasks.values(), key=lambda task: len(task.signature.schema["required"]))
+    schema = task.signature.schema
+    return task.name, {name: _sample(schema["properties"][name]) for name in schema["required"]}
+
+
+def _sample(schema: dict[str, Any]) -> Any:
+    if "enum" in schema:
+        return schema["enum"][0]
+    if "anyOf" in schema:
+        return _sample(schema["anyOf"][0])
+    return _SAMPLES.get(schema.get("type"))
