@@ -70,7 +70,9 @@ yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @jobs.command("list", epilog=EXAMPLES)
 @filter_options
 @click.option("--before", type=parameters.job_id, metavar="ID", help="Go on below this job.")
-@click.option("-n", "--limit", type=_limit, metavar="NUMBER", default="50", help="At most so many; 50, never over 1000.")
+@click.option(
+    "-n", "--limit", type=_limit, metavar="NUMBER", default="50", help="At most so many; 50, never over 1000."
+)
 @json_option
 def list_jobs(
     statuses: tuple[list[JobStatus], ...],

@@ -65,20 +65,20 @@ class Maintained:
 def maintain(connection: psycopg.Connection[Any]) -> Maintained:
     """Creates the partitions of the coming days and removes what is past its retention.
 
-    `connection` must not be in a transaction. Never waits over 300 ms for a lock and deletes for
-    about five seconds at most. Returns at once when another worker is at it.
+    `connection` must not be in a transaction. Never waits over 300 ms for a lock, nor deletes for
+    much over five seconds. Workers that call it at the same time take turns.
     """
     done = Maintained()
     for step in (_create_ahead, _drop_expired, _delete_expired):
         try:
             step(connection, done)
-        except (_NotNowError, errors.LockNotAvailable):
+        except (_TimeUpError, errors.LockNotAvailable):
             done.complete = False
     return done
 
 
-class _NotNowError(Exception):
-    """Another worker is at it, or time is up."""
+class _TimeUpError(Exception):
+    """The rest is left to the next call."""
 
 
 class _Retention(NamedTuple):
@@ -159,22 +159,21 @@ def _delete(
     before: datetime | None,
     deadline: float,
 ) -> Iterator[int]:
-    """Deletes what is older in batches, and says after each how many rows went."""
+    """Deletes what is older (nothing for None) in batches, and says after each how many rows went."""
     rows = BATCH
-    while before is not None and rows == BATCH:
+    while rows == BATCH:
         with _turn(connection) as cursor:
             rows = cursor.execute(statement, {"before": before, "limit": BATCH}).rowcount
         yield rows
         if rows == BATCH and time.monotonic() >= deadline:
-            raise _NotNowError
+            raise _TimeUpError
 
 
 @contextmanager
 def _turn(connection: psycopg.Connection[Any]) -> Iterator[psycopg.Cursor[TupleRow]]:
-    """A transaction of upkeep. Raises _NotNowError when another worker is in one."""
+    """A transaction of upkeep, while no other worker is in one."""
     with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
-        if not _row(cursor.execute(_BEGIN))[0]:
-            raise _NotNowError
+        cursor.execute(_BEGIN)
         yield cursor
 
 

@@ -109,14 +109,15 @@ class Lanes:
     def came_short(self, lanes: Sequence[Lane]) -> bool:
         """A claim over these lanes brought less than it asked for; returns whether there are others to try."""
         self._dry.update(lanes)
-        return len(self._dry) < len(self._order)
+        return any(lane.settled and lane not in self._dry for lane in self._order)
 
     def refresh(self) -> None:
         """Any lane may hold something again."""
         self._dry.clear()
 
     def _pick(self) -> list[Lane]:
-        order = [lane for lane in self._order if lane not in self._dry] if self._dry else self._order
+        # A lane that is not settled may hold back any number of rows at its head, and an ordinary claim looks at them all.
+        order = [lane for lane in self._order if lane.settled and lane not in self._dry]
         if len(order) <= 1:
             return order
         self._turn += 1

@@ -86,12 +86,11 @@ REFUSED: list[LiteralString] = [
 ]
 
 
-@pytest.mark.parametrize("values", REFUSED)
-def test_a_plain_insert_out_of_bounds_is_refused(values: LiteralString, connection: Connection) -> None:
-    with pytest.raises((errors.DataError, errors.IntegrityError)):
-        connection.execute("INSERT INTO pgtask.jobs " + values)
-
-    assert number(connection, "SELECT count(*) FROM pgtask.jobs") == 0
+def test_a_plain_insert_out_of_bounds_is_refused(connection: Connection) -> None:
+    for values in REFUSED:
+        with pytest.raises((errors.DataError, errors.IntegrityError)):
+            connection.execute("INSERT INTO pgtask.jobs " + values)
+            pytest.fail(f"accepted: {values}")
 
 
 def test_one_live_job_holds_a_unique_key_across_all_tasks(work: Work, connection: Connection) -> None:

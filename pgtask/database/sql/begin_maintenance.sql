@@ -1,7 +1,6 @@
--- Opens a transaction of upkeep: whether this is the only one at work. Waits at most 300 ms for a lock, as completions queue up
--- behind whoever waits for a table. Bounds of partitions are printed for the session's time zone and date style, hence both.
+-- Opens a turn of upkeep, one worker's at a time. Waits at most 300 ms, for this or any other lock, as whoever waits for a table
+-- holds up those behind. The style is for reading partition bounds, which are printed in the session's own.
 -- Locks: one advisory lock, until the transaction ends.
-SELECT pg_try_advisory_xact_lock(hashtextextended('pgtask.partitions', 0)) AS alone,
-       set_config('lock_timeout', '300ms', true),
-       set_config('timezone', 'UTC', true),
-       set_config('datestyle', 'ISO', true);
+SELECT set_config('lock_timeout', '300ms', true),
+       set_config('datestyle', 'ISO', true),
+       pg_advisory_xact_lock(hashtextextended('pgtask.partitions', 0));

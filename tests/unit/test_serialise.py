@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta, timezone
+
+from pgtask.model.job import JobRecord
+from pgtask.model.serialise import instant_as_text, job_as_json, page_as_json, statistics_as_json
+from pgtask.model.statistics import Statistics, Tally, total
+from tests.unit.test_explanation import JOB
+
+
+def test_a_job_begins_with_the_fields_that_the_api_promises() -> None:
+    answer = job_as_json(replace(JOB, task="mail.send", payload={"to": "a"}, result=[1]))
+    assert list(answer)[:17] == [
+        "id",
+        "task",
+        "type",
+        "queue",
+        "payload",
+        "priority",
+        "status",
+        "progress",
+        "attempt",
+        "retry_count",
+        "max_retries",
+        "created_at",
+        "scheduled_at",
+        "started_at",
+        "finished_at",
+        "result",
+        "error",
+    ]
+    assert set(answer) == {field.name for field in fields(JobRecord)} | {"type"}
+    assert (answer["task"], answer["type"]) == ("mail.send", "mail.send")
+    assert (answer["payload"], answer["result"]) == ({"to": "a"}, [1])
+
+
+def test_instants_are_rfc_3339_in_utc() -> None:
+    vienna = timezone(timedelta(hours=1))
+    assert instant_as_text(datetime(2026, 1, 2, 3, 4, 5, tzinfo=vienna)) == "2026-01-02T02:04:05Z"
+    assert instant_as_text(datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)) == "2026-01-02T03:04:05.678901Z"
+
+
+def test_a_page_says_where_to_go_on() -> None:
+    assert page_as_json([1]) == {"items": [1], "next_cursor": None}
+    assert page_as_json([1], "1")["next_cursor"] == "1"
+
+
+def test_tallies_add_up() -> None:
+    one = Tally(completed=3, failed=1, run_seconds=8, max_run_seconds=5, lost=1)
+    both = total([one, Tally(completed=1, retried=3, run_seconds=2, max_run_seconds=1)])
+    assert (both.attempts, both.run_seconds, both.max_run_seconds, both.lost) == (8, 10, 5, 1)
+    assert (both.error_rate, both.average_run) == (0.5, 1.25)
+    assert (Tally().error_rate, Tally().average_run, Tally().average_wait) == (None, None, None)
+
+
+def test_statistics_carry_what_follows_from_them() -> None:
+    tally = Tally(completed=3, failed=1, run_seconds=8)
+    answer = statistics_as_json(Statistics(window=60, total=tally, by_queue={"q": tally}, by_task={}, timeline=[]))
+    assert answer["window_seconds"] == 60
+    assert answer["by_queue"]["q"] == answer["total"]
+    assert answer["total"]["attempts_per_second"] == 4 / 60
+    assert answer["total"]["error_rate"] == 0.25
+    assert answer["total"]["average_run_seconds"] == 2
