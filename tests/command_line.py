@@ -85,11 +85,6 @@ def raw_terminal(
     return shown.decode().replace("\r\n", "\n")
 
 
-def add_job(connection: psycopg.Connection[Any], task: str = "echo", **columns: Any) -> int:
-    """Puts a live job in and returns its id. A value of psycopg's SQL is an expression."""
-    return _insert(connection, "jobs", "id", columns | {"task": task})
-
-
 def add_run(
     connection: psycopg.Connection[Any],
     job_id: int,
@@ -107,7 +102,7 @@ def add_run(
     _insert(connection, "runs", "job_id", values)
 
 
-def add_worker(connection: psycopg.Connection[Any], name: str = "w", **columns: Any) -> int:
+def add_live_worker(connection: psycopg.Connection[Any], name: str = "w", **columns: Any) -> int:
     """Puts a worker in, live for an hour, and returns its id."""
     defaults = {"host": "h", "pid": 1, "version": "0", "executors": 2, "slots": 20, "lease": 30}
     defaults["expires_at"] = sql.SQL("now() + interval '1 hour'")

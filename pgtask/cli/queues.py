@@ -10,88 +10,20 @@ import click
 
 from pgtask.cli import parameters
 from pgtask.cli.context import connected
-from pgtask.cli.output import (
-    Column,
-    json_option,
-    on_terminal,
-    print_fields,
-    print_json,
-    print_plain,
-    print_table,
-)
+from pgtask.cli.output import json_option, on_terminal, print_fields, print_json, print_plain, print_table
+from pgtask.cli.queue_views import COUNTS, QUEUE_COLUMNS, counted, oldest, print_done, settings_fields, state
 from pgtask.cli.statistics_views import TALLY_COLUMNS, print_summary, window_option
-from pgtask.cli.text import brief, instant, seconds_since
+from pgtask.cli.text import instant
 from pgtask.database import queues as store
 from pgtask.database.statistics import read_statistics
 from pgtask.model.queue import QueueRecord
 from pgtask.model.retry import STRATEGIES
 from pgtask.model.serialise import page_as_json, record_as_json, statistics_as_json
-from pgtask.model.wording import DASH, duration
 
 
 @click.group()
 def queues() -> None:
     """List, create, change, pause, resume and delete queues."""
-
-
-COUNTS = ("pending", "scheduled", "retrying", "running")
-
-
-def state(queue: QueueRecord) -> str:
-    """Whether a queue is active or paused, since when and by whom."""
-    if queue.paused_at is None:
-        return "active"
-    by = f" by {queue.paused_by}" if queue.paused_by else ""
-    return f"paused {brief(seconds_since(queue.paused_at))}{by}"
-
-
-def counted(queue: QueueRecord, field: str) -> str:
-    """A count of a queue's jobs: an estimate with ~ before it, a lower bound with + behind it."""
-    number: int = getattr(queue, field)
-    if field == "pending" and queue.pending_estimated:
-        return f"~{number:,}"
-    if not number:
-        return DASH
-    return f"{number:,}" if queue.counts_exact else f"{number:,}+"
-
-
-def _count_column(field: str) -> Column[QueueRecord]:
-    return Column(
-        title=field.upper(),
-        show=lambda queue: counted(queue, field),
-        plain=lambda queue: getattr(queue, field),
-        right=True,
-    )
-
-
-def _oldest(queue: QueueRecord) -> str:
-    return brief(seconds_since(queue.oldest_due_at)) if queue.oldest_due_at else DASH
-
-
-QUEUE_COLUMNS: tuple[Column[QueueRecord], ...] = (
-    Column(title="QUEUE", show=lambda queue: queue.name, shrinks=True),
-    Column(
-        title="STATE",
-        show=state,
-        plain=lambda queue: "active" if queue.paused_at is None else "paused",
-        style=lambda queue: "yellow" if queue.paused_at else "",
-        shrinks=True,
-    ),
-    Column(title="PRIO", show=lambda queue: str(queue.priority), right=True),
-    *(_count_column(field) for field in COUNTS),
-    Column(
-        title="OLDEST",
-        show=lambda queue: brief(seconds_since(queue.oldest_due_at)) if queue.oldest_due_at else DASH,
-        plain=lambda queue: instant(queue.oldest_due_at),
-        right=True,
-    ),
-    Column(
-        title="WORKERS",
-        show=lambda queue: str(queue.workers),
-        style=lambda queue: "bold red" if queue.unserved else "",
-        right=True,
-    ),
-)
 
 
 @queues.command("list")
@@ -199,7 +131,7 @@ def pause(names: tuple[str, ...], json_output: bool) -> None:
         print_json(page_as_json(items))
         return
     for queue in paused:
-        _print_done(queue.name, "paused", f"resume it: pgtask queues resume {queue.name}")
+        print_done(queue.name, "paused", f"resume it: pgtask queues resume {queue.name}")
 
 
 @queues.command()
@@ -214,7 +146,7 @@ def resume(names: tuple[str, ...], json_output: bool) -> None:
         print_json(page_as_json(items))
         return
     for name in dict.fromkeys(names):
-        _print_done(name, "resumed" if name in resumed else "not paused")
+        print_done(name, "resumed" if name in resumed else "not paused")
 
 
 @queues.command()
@@ -230,10 +162,10 @@ def stats(name: str, window: float, json_output: bool) -> None:
         print_json(record_as_json(queue) | {"statistics": statistics_as_json(statistics)})
         return
     if on_terminal():
-        _print_done(queue.name, state(queue))
+        print_done(queue.name, state(queue))
         counts = [(field.capitalize(), counted(queue, field)) for field in COUNTS]
-        print_fields([*counts, ("Oldest", _oldest(queue)), ("Workers", str(queue.workers))])
-        print_fields(_settings(queue))
+        print_fields([*counts, ("Oldest", oldest(queue)), ("Workers", str(queue.workers))])
+        print_fields(settings_fields(queue))
         click.echo()
     else:
         for title, value in record_as_json(queue).items():
@@ -252,7 +184,7 @@ def delete(name: str) -> None:
     """
     with connected() as connection:
         store.delete_queue(connection, name)
-    _print_done(name, "deleted")
+    print_done(name, "deleted")
 
 
 def _changes(options: dict[str, Any]) -> dict[str, Any]:
@@ -271,28 +203,6 @@ def _print_queue(queue: QueueRecord, json_output: bool, done: str) -> None:
     if json_output:
         print_json(record_as_json(queue))
         return
-    _print_done(queue.name, done)
+    print_done(queue.name, done)
     if on_terminal():
-        print_fields(_settings(queue))
-
-
-def _settings(queue: QueueRecord) -> list[tuple[str, str]]:
-    def seconds(value: float | None) -> str:
-        return "inherited" if value is None else duration(value)
-
-    retries = "inherited" if queue.max_retries is None else str(queue.max_retries)
-    return [
-        ("Priority", str(queue.priority)),
-        ("Max retries", retries.replace("-1", "without limit")),
-        ("Retry strategy", queue.retry_strategy or "inherited"),
-        ("Retry delay", seconds(queue.retry_delay)),
-        ("Max retry delay", seconds(queue.max_retry_delay)),
-        ("Timeout", seconds(queue.timeout)),
-    ]
-
-
-def _print_done(name: str, done: str, hint: str = "") -> None:
-    if on_terminal():
-        click.echo(f"Queue {name}: {done}." + (f" To {hint}" if hint else ""))
-    else:
-        print_plain(name, done)
+        print_fields(settings_fields(queue))

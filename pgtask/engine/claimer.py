@@ -15,7 +15,8 @@ from pgtask.database.work import START, ClaimedRow, ClaimRequest, Position, Work
 from pgtask.engine.lanes import Lane, Lanes
 
 EXAMINE = 2000
-_SLOW_CLAIM = 0.005
+# A claim that takes this long and finds little has stepped over rows that others hold back; see advance_lane.sql.
+_SLOW_CLAIM = 0.02
 _RESCAN_SHARE = 40
 _RESCAN_MIN, _RESCAN_MAX = 0.25, 5.0
 _BUSY_RATE = 300

@@ -104,8 +104,11 @@ class Completer:
             self._report(refused)
 
     def _report(self, refused: list[Attempt]) -> None:
-        self.superseded += len(refused)
         for attempt in refused:
+            if attempt.outcome == "released" and attempt.started_at is None:
+                # Given back before, by an exchange whose answer was lost; it left no trace to be recognised by.
+                continue
+            self.superseded += 1
             log.warning(
                 "superseded: job %d attempt %d is no longer this worker's; its outcome (%s) was refused",
                 attempt.id,

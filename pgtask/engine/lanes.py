@@ -23,6 +23,7 @@ _FORGET_AFTER = 60.0
 # Of a ClaimedRow.
 _LANE: Callable[[ClaimedRow], Key] = itemgetter(3, 4)
 _POSITION = itemgetter(8, 0)
+_NO_RANK = (0, 0)
 
 
 class Lane:
@@ -35,7 +36,7 @@ class Lane:
         self.queue_priority = queue_priority
         self.timeout: float | None = None
         self.watermark = START
-        self.settled = False
+        self.settled = True
         self.seen_at = time.monotonic()
 
 
@@ -45,6 +46,7 @@ class Lanes:
     def __init__(self) -> None:
         self._lanes: dict[Key, Lane] = {}
         self._order: list[Lane] = []
+        self._ranks: dict[Key, tuple[int, int]] = {}
         self._dry: set[Lane] = set()
         self._turn = 0
         self._clock: tuple[datetime, float] | None = None
@@ -76,6 +78,7 @@ class Lanes:
         for key in stale:
             self._dry.discard(self._lanes.pop(key))
         if news or stale:
+            self._ranks = {key: (-lane.queue_priority, -key[1]) for key, lane in self._lanes.items()}
             self._order = sorted(
                 self._lanes.values(), key=lambda lane: (-lane.queue_priority, -lane.key[1], lane.key[0])
             )
@@ -116,7 +119,7 @@ class Lanes:
         self._dry.clear()
 
     def _pick(self) -> list[Lane]:
-        # A lane that is not settled may hold back any number of rows at its head, and an ordinary claim looks at them all.
+        # A lane not yet settled may hold back any number of rows at its head; an ordinary claim would look at them all.
         order = [lane for lane in self._order if lane.settled and lane not in self._dry]
         if len(order) <= 1:
             return order
@@ -144,9 +147,7 @@ class Lanes:
         """The jobs of one claim in the order in which they should start; the database returns them in page order."""
         rows.sort(key=_POSITION)
         if len(self._lanes) > 1:
-            ranks = {key: (-lane.queue_priority, -key[1]) for key, lane in self._lanes.items()}
-            lowest = (0, 0)
-            rows.sort(key=lambda row: ranks.get(_LANE(row), lowest))
+            rows.sort(key=lambda row: self._ranks.get(_LANE(row), _NO_RANK))
         return rows
 
     def advance(self, rows: Sequence[ClaimedRow]) -> None:

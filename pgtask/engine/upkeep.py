@@ -20,6 +20,8 @@ _LOG_EVERY = 10.0
 _LONGEST_PAUSE = 5.0
 _STATISTICS_EVERY = 10.0
 _PARTITIONS_EVERY = 3600.0
+# Upkeep that takes long is done more seldom: it may not take more than this share of a processor.
+_REST_SHARE = 20
 _FULL_RESCUE_EVERY = 3600.0
 
 log = logging.getLogger("pgtask.upkeep")
@@ -70,10 +72,13 @@ class Upkeep:
             self._now_and_then(_PARTITIONS_EVERY, _maintain, connection)
 
     def _now_and_then(self, seconds: float, action: Callable[[Connection], None], connection: Connection) -> None:
-        now = time.monotonic()
-        if now >= self._next.get(action, 0.0):
-            self._next[action] = now + seconds
+        begun = time.monotonic()
+        if begun >= self._next.get(action, 0.0):
+            # Set first, so that an action that fails is not tried again at once.
+            self._next[action] = begun + seconds
             action(connection)
+            ended = time.monotonic()
+            self._next[action] = ended + max(seconds, _REST_SHARE * (ended - begun))
 
     def _rescue(self, connection: Connection) -> None:
         for id, name, host in ownership.bury_dead(connection, self._worker_id):

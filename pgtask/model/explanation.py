@@ -80,8 +80,8 @@ def _explain_running(job: JobRecord, now: Circumstances) -> Explanation:
     if now.worker_name:
         worker = f"{now.worker_name} ({worker})"
     if now.worker_lost:
-        silence = f"{duration(now.worker_silent_for)} " if now.worker_silent_for else ""
-        text = f"Nothing heard for {silence}from {worker}: the job will be taken back."
+        silence = f" for {duration(now.worker_silent_for)}" if now.worker_silent_for else ""
+        text = f"Nothing heard{silence} from {worker}: the job will be taken back."
         return Explanation("worker_lost", text)
     if job.cancel_requested_at is not None:
         return Explanation("cancel_requested", f"It runs on {worker} and was asked to stop.")

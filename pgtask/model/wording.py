@@ -9,9 +9,11 @@ _UNITS = ((604800, "w"), (86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 def duration(seconds: float, parts: int = 2) -> str:
-    """A length of time in at most `parts` units: "340 ms", "1.4 s", "42 s", "2 h 10 m"."""
-    if seconds < 0.0005:
+    """A length of time in at most `parts` units: "87 µs", "340 ms", "1.4 s", "42 s", "2 h 10 m"."""
+    if seconds < 0.0000005:
         return "0 s"
+    if seconds < 0.0009995:
+        return f"{seconds * 1e6:.0f} µs"
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 9.95:

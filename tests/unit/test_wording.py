@@ -9,8 +9,9 @@ from pgtask.model.wording import DASH, duration, plural, share, size
     ("seconds", "said"),
     [
         (0, "0 s"),
-        (0.00049, "0 s"),
-        (0.0005, "1 ms"),
+        (0.0000001, "0 s"),
+        (0.000087, "87 µs"),
+        (0.0009996, "1 ms"),
         (0.34, "340 ms"),
         (0.9996, "1 s"),
         (1.44, "1.4 s"),

@@ -1,0 +1,124 @@
+"""What all measurements share: a database of their own, their sizes, and workers on it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgtask.benchmark.app import PLAIN
+from pgtask.benchmark.pgbench import Pgbench
+from pgtask.database import measuring
+from pgtask.database.connection import Connection
+from pgtask.database.measuring import Stretch
+from pgtask.engine.child import WorkerProcess
+from pgtask.model.errors import PgTaskError
+
+LOOK_EVERY = 0.01
+PATIENCE = 120.0
+"""Seconds without progress after which a measurement is given up."""
+
+Side = Callable[[], float]
+
+
+class BenchError(PgTaskError):
+    """Something could not be measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """How fast jobs were done: jobs a second, and seconds from the worker's start to the first job's."""
+
+    rate: float
+    until_first: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """The database, migrated and its measurements' own, and how much to measure. `say` tells what is under way."""
+
+    url: str
+    connection: Connection
+    directory: Path
+    """An empty directory for workers to run in, where no settings lie."""
+    pgbench: Pgbench | None
+    """None where there is no such program; then there are no floors by it."""
+    runs: int
+    jobs: int
+    quick: bool
+    say: Callable[[str], None]
+
+    @property
+    def many(self) -> int:
+        """A number of jobs beyond what caches and batches even out."""
+        return 10 * self.jobs
+
+    def count(self, full: int, quick: int) -> int:
+        """A size that does not go by the number of jobs."""
+        return quick if self.quick else full
+
+    def empty(self) -> None:
+        """Leaves no job and no history."""
+        measuring.execute(self.connection, "TRUNCATE pgtask.jobs, pgtask.runs")
+
+    def settle(self) -> None:
+        """Cleans up after large fills, so that no autovacuum works on them while the clock runs."""
+        measuring.execute(self.connection, "VACUUM (ANALYZE) pgtask.jobs, pgtask.runs")
+
+    def alternate(self, what: str, *sides: tuple[str, Side]) -> list[list[float]]:
+        """Samples of each side, taken in turns; who is first changes from run to run."""
+        samples: list[list[float]] = [[] for _ in sides]
+        for run in range(self.runs):
+            for turn in range(len(sides)):
+                side = (run + turn) % len(sides)
+                label, measure = sides[side]
+                self.say(f"{what}: {label}, run {run + 1} of {self.runs}")
+                samples[side].append(measure())
+        return samples
+
+    @contextmanager
+    def worker(self, *, app: str = PLAIN, executors: int = 1, slots: int = 10) -> Iterator[WorkerProcess]:
+        """A worker, just started, while the block runs."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PGTASK_")}
+        worker = WorkerProcess(
+            *("--app", app, "--processes", str(executors), "--concurrency", str(slots), "--log-level", "warning"),
+            environment=kept | {"PGTASK_DATABASE_URL": self.url},
+            directory=self.directory,
+        )
+        try:
+            yield worker
+        finally:
+            worker.stop()
+
+    def await_end(self, worker: WorkerProcess, stretch: Stretch) -> float:
+        """Waits until these jobs have ended and returns the database's time then, in seconds since 1970."""
+        rest, progress_at = stretch, time.monotonic()
+        while True:
+            first, instant = measuring.first_live(self.connection, rest)
+            if first is None:
+                return instant.timestamp()
+            now = time.monotonic()
+            if first != rest.first:
+                rest, progress_at = Stretch(first, stretch.last), now
+            if not worker.running or now - progress_at > PATIENCE:
+                state = "does nothing" if worker.running else "has ended"
+                raise BenchError(f"The worker {state}. The last that it said: {worker.log(3) or 'nothing'}")
+            time.sleep(LOOK_EVERY)
+
+    def drain(self, stretch: Stretch, *, app: str = PLAIN, executors: int = 1, slots: int = 10) -> Drained:
+        """Starts a worker on these jobs and takes the time until the last completion is committed.
+
+        Raises BenchError unless each completed at the first attempt.
+        """
+        began = time.time()
+        with self.worker(app=app, executors=executors, slots=slots) as worker:
+            end = self.await_end(worker, stretch)
+        done = measuring.completed(self.connection, stretch)
+        if done.started_at is None or (done.completed, done.runs) != (stretch.count, stretch.count):
+            raise BenchError(f"Of {stretch.count} jobs {done.completed} completed, in {done.runs} attempts.")
+        start = done.started_at.timestamp()
+        return Drained(stretch.count / (end - start), start - began)
+

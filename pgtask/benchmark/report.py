@@ -1,0 +1,63 @@
+"""The outcome of `pgtask bench`: figures with what they were measured on."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pgtask
+from pgtask.benchmark.figures import Figure, Target
+from pgtask.config import available_cores
+
+FORMAT = 1
+"""Grows when a field of the JSON changes its meaning."""
+
+_DECIMALS = {"jobs/s": 0, "B": 0, "MB": 0, "ms": 1, "µs": 1, "s": 1, "% of a core": 1}
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What was measured so far, how, and on what."""
+
+    runs: int
+    jobs: int
+    quick: bool
+    figures: list[Figure] = field(default_factory=list)
+    server: dict[str, str] = field(default_factory=dict)
+    pgbench: str | None = None
+    began: float = field(default_factory=time.time)
+
+    @property
+    def durable(self) -> bool:
+        """Whether the server keeps what it has acknowledged, as it must for the figures to count."""
+        return self.server.get("fsync") == "on" and self.server.get("synchronous_commit") not in ("off", None)
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, every sample included."""
+        return {
+            "format": FORMAT,
+            "pgtask": pgtask.__version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "cores": available_cores(),
+            "server": self.server,
+            "durable": self.durable,
+            "pgbench": self.pgbench,
+            "settings": {"runs": self.runs, "jobs": self.jobs, "quick": self.quick},
+            "began": self.began,
+            "seconds": time.time() - self.began,
+            "figures": [figure.as_json() for figure in self.figures],
+        }
+
+
+def amount(value: float, unit: str) -> str:
+    """A figure as people read it."""
+    text = f"{value:,.{_DECIMALS.get(unit, 1)}f}"
+    return f"{text}/s" if unit == "jobs/s" else f"{text} {unit.replace('% of a core', '%')}"
+
+
+def verdict(figure: Figure, target: Target) -> str:
+    """Whether a target is met, in a word."""
+    return {True: "met", False: "not met", None: "no floor"}[figure.met(target)]

@@ -1,0 +1,95 @@
+"""How queues look."""
+
+from __future__ import annotations
+
+import click
+
+from pgtask.cli.output import Column, on_terminal, print_plain
+from pgtask.cli.text import brief, clean, instant, seconds_since
+from pgtask.model.queue import QueueRecord
+from pgtask.model.wording import DASH, duration
+
+COUNTS = ("pending", "scheduled", "retrying", "running")
+
+
+def state(queue: QueueRecord) -> str:
+    """Whether a queue is active or paused, since when and by whom."""
+    if queue.paused_at is None:
+        return "active"
+    by = f" by {queue.paused_by}" if queue.paused_by else ""
+    return f"paused {brief(seconds_since(queue.paused_at))}{by}"
+
+
+def counted(queue: QueueRecord, field: str) -> str:
+    """A count of a queue's jobs: an estimate with ~ before it, a lower bound with + behind it."""
+    number: int = getattr(queue, field)
+    if field == "pending" and queue.pending_estimated:
+        return f"~{number:,}"
+    if not number:
+        return DASH
+    return f"{number:,}" if queue.counts_exact else f"{number:,}+"
+
+
+def _count_column(field: str) -> Column[QueueRecord]:
+    return Column(
+        title=field.upper(),
+        show=lambda queue: counted(queue, field),
+        plain=lambda queue: getattr(queue, field),
+        right=True,
+    )
+
+
+def oldest(queue: QueueRecord) -> str:
+    """How long the oldest job has been due."""
+    return brief(seconds_since(queue.oldest_due_at)) if queue.oldest_due_at else DASH
+
+
+QUEUE_COLUMNS: tuple[Column[QueueRecord], ...] = (
+    Column(title="QUEUE", show=lambda queue: queue.name, shrinks=True),
+    Column(
+        title="STATE",
+        show=state,
+        plain=lambda queue: "active" if queue.paused_at is None else "paused",
+        style=lambda queue: "yellow" if queue.paused_at else "",
+        shrinks=True,
+    ),
+    Column(title="PRIO", show=lambda queue: str(queue.priority), right=True),
+    *(_count_column(field) for field in COUNTS),
+    Column(
+        title="OLDEST",
+        show=oldest,
+        plain=lambda queue: instant(queue.oldest_due_at),
+        right=True,
+    ),
+    Column(
+        title="WORKERS",
+        show=lambda queue: str(queue.workers),
+        style=lambda queue: "bold red" if queue.unserved else "",
+        right=True,
+    ),
+)
+
+
+def settings_fields(queue: QueueRecord) -> list[tuple[str, str]]:
+    """The settings of a queue, for `print_fields`."""
+
+    def seconds(value: float | None) -> str:
+        return "inherited" if value is None else duration(value)
+
+    retries = "inherited" if queue.max_retries is None else str(queue.max_retries)
+    return [
+        ("Priority", str(queue.priority)),
+        ("Max retries", retries.replace("-1", "without limit")),
+        ("Retry strategy", queue.retry_strategy or "inherited"),
+        ("Retry delay", seconds(queue.retry_delay)),
+        ("Max retry delay", seconds(queue.max_retry_delay)),
+        ("Timeout", seconds(queue.timeout)),
+    ]
+
+
+def print_done(name: str, done: str, hint: str = "") -> None:
+    """Says what was done to a queue."""
+    if on_terminal():
+        click.echo(f"Queue {clean(name)}: {done}." + (f" To {hint}" if hint else ""))
+    else:
+        print_plain(name, done)
