@@ -12,8 +12,10 @@ import subprocess
 import sys
 import termios
 from typing import Any
+from unittest import mock
 
 import psycopg
+from click import testing
 from click.testing import CliRunner, Result
 from psycopg import sql
 from psycopg.types.json import Jsonb
@@ -53,8 +55,14 @@ def start(database: str | None, *arguments: str, **options: Any) -> subprocess.P
 
 
 def on_terminal(database: str, *arguments: str, columns: int = 80, stdin: str = "") -> str:
-    """What a command shows on a terminal of so many columns, without its colours."""
-    return re.sub(r"\x1b\[[0-9;]*[mK]", "", raw_terminal(database, *arguments, columns=columns, stdin=stdin))
+    """What a command shows on a terminal of so many columns, without its colours.
+
+    It runs in this process, whose streams pass for a terminal: `raw_terminal` is the real thing, and slow.
+    """
+    runner = CliRunner(env={"PGTASK_DATABASE_URL": database, "COLUMNS": str(columns), "TERM": "xterm"})
+    with mock.patch.object(testing._NamedTextIOWrapper, "isatty", lambda _: True):
+        result = runner.invoke(main, list(arguments), input=stdin, color=True)
+    return re.sub(r"\x1b\[[0-9;]*[mK]", "", result.output)
 
 
 def raw_terminal(

@@ -90,6 +90,6 @@ def settings_fields(queue: QueueRecord) -> list[tuple[str, str]]:
 def print_done(name: str, done: str, hint: str = "") -> None:
     """Says what was done to a queue."""
     if on_terminal():
-        click.echo(f"Queue {clean(name)}: {done}." + (f" To {hint}" if hint else ""))
+        click.echo(clean(f"Queue {name}: {done}." + (f" To {hint}" if hint else "")))
     else:
         print_plain(name, done)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, tuple_row
 
 from pgtask.database import statements
 from pgtask.model.errors import JobNotFoundError, JobStateError, PayloadError
@@ -16,6 +16,7 @@ from pgtask.model.job import JobRecord, NewJob
 _ENQUEUE_ONE = statements.load("enqueue_job")
 _ENQUEUE_MANY = statements.load("enqueue_jobs")
 _FIND_UNIQUE = statements.load("find_unique_job")
+_PAYLOAD_LIMIT = statements.load("payload_limit")
 _RESERVE_IDS = statements.load("reserve_job_ids")
 _COPY = statements.load("copy_jobs")
 _INSTANT = statements.load("current_instant")
@@ -25,6 +26,19 @@ _READ = statements.load("read_job")
 
 # From here on COPY is faster than one INSERT from a JSON array, by 1.3 to 1.6 times.
 COPY_FROM = 5000
+# PostgreSQL takes no JSON array over 256 MB.
+_COPY_FROM_CHARACTERS = 16 * 1024 * 1024
+
+# What is smaller is not worth the round trip that asks for the limit set.
+_SURELY_ACCEPTED = 16 * 1024
+
+# What says that the job itself is at fault, including text that is not Unicode, which the driver refuses.
+_REFUSALS = (
+    psycopg.errors.DataError,
+    psycopg.errors.CheckViolation,
+    psycopg.errors.ProgramLimitExceeded,
+    UnicodeEncodeError,
+)
 
 
 class Enqueued(NamedTuple):
@@ -37,9 +51,11 @@ class Enqueued(NamedTuple):
 def enqueue(connection: psycopg.Connection[Any], job: NewJob, payload: str) -> Enqueued:
     """Inserts a job on a connection of anyone's, inside its transaction if one is open.
 
-    `payload` is the text of a JSON object. Raises PayloadError when a column refuses a value.
+    `payload` is the text of a JSON object. Raises PayloadError when it is too large or a column refuses a value.
     """
     arguments = _arguments(job) | {"payload": payload}
+    if len(payload) > _SURELY_ACCEPTED:
+        _check_size(payload, _one(connection, _PAYLOAD_LIMIT, {}))
     while True:
         row = _one(connection, _ENQUEUE_ONE, arguments)
         if row is not None:
@@ -52,81 +68,96 @@ def enqueue(connection: psycopg.Connection[Any], job: NewJob, payload: str) -> E
 async def enqueue_async(connection: psycopg.AsyncConnection[Any], job: NewJob, payload: str) -> Enqueued:
     """`enqueue` on an asyncio connection."""
     arguments = _arguments(job) | {"payload": payload}
+    if len(payload) > _SURELY_ACCEPTED:
+        _check_size(payload, await _one_async(connection, _PAYLOAD_LIMIT, {}))
     while True:
-        for query, values, created in (
-            (_ENQUEUE_ONE, arguments, True),
-            (_FIND_UNIQUE, {"unique_key": job.unique_key}, False),
-        ):
-            try:
-                cursor = await connection.execute(query, values)
-            except psycopg.errors.DataError as error:
-                raise _refused(error) from error
-            except psycopg.errors.CheckViolation as error:
-                raise _refused(error) from error
-            row = await cursor.fetchone()
-            if row is not None:
-                return Enqueued(_first(row), created)
+        row = await _one_async(connection, _ENQUEUE_ONE, arguments)
+        if row is not None:
+            return Enqueued(row, created=True)
+        row = await _one_async(connection, _FIND_UNIQUE, {"unique_key": job.unique_key})
+        if row is not None:
+            return Enqueued(row, created=False)
 
 
 def _one(connection: psycopg.Connection[Any], query: bytes, arguments: dict[str, Any]) -> int | None:
+    # The caller's connection may have factories of its own for rows and cursors.
+    cursor = psycopg.Cursor(connection, row_factory=tuple_row)
     try:
-        row = connection.execute(query, arguments).fetchone()
-    except (psycopg.errors.DataError, psycopg.errors.CheckViolation) as error:
+        row = cursor.execute(query, arguments).fetchone()
+    except _REFUSALS as error:
         raise _refused(error) from error
-    return None if row is None else _first(row)
+    return None if row is None else row[0]
 
 
-def _first(row: Any) -> int:
-    # The caller's connection may have a row factory of its own.
-    return int(row["id"] if isinstance(row, dict) else row[0])
+async def _one_async(connection: psycopg.AsyncConnection[Any], query: bytes, arguments: dict[str, Any]) -> int | None:
+    cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
+    try:
+        await cursor.execute(query, arguments)
+    except _REFUSALS as error:
+        raise _refused(error) from error
+    row = await cursor.fetchone()
+    return None if row is None else row[0]
 
 
-def _refused(error: psycopg.Error) -> PayloadError:
+def _check_size(payload: str, limit: int | None) -> None:
+    if limit is not None and len(payload) > limit:
+        raise PayloadError(
+            f"The payload has {len(payload)} bytes; the limit is {limit} (setting max_payload_bytes). "
+            "Store the data elsewhere and pass a reference to it."
+        )
+
+
+def _refused(error: psycopg.Error | UnicodeEncodeError) -> PayloadError:
+    if isinstance(error, UnicodeEncodeError):
+        return PayloadError("The job was refused: a text in its options holds a lone surrogate")
     return PayloadError(f"PostgreSQL refused the job: {error.diag.message_primary or error}")
 
 
 def enqueue_many(connection: psycopg.Connection[Any], job: NewJob, payloads: Sequence[str]) -> list[int]:
     """Inserts a job for each payload (texts of JSON objects), all or none, and returns their ids in order.
 
-    Long lists go by COPY. Raises PayloadError when a column refuses a value.
+    Long lists go by COPY. Raises PayloadError when one is too large or a column refuses a value.
     """
+    largest = max(payloads, key=len, default="")
+    if len(largest) > _SURELY_ACCEPTED:
+        _check_size(largest, _one(connection, _PAYLOAD_LIMIT, {}))
     try:
         with connection.transaction():
-            if len(payloads) >= COPY_FROM:
-                return _copy(connection, job, payloads)
+            cursor = psycopg.Cursor(connection, row_factory=tuple_row)
+            if len(payloads) >= COPY_FROM or sum(map(len, payloads)) > _COPY_FROM_CHARACTERS:
+                return _copy(cursor, job, payloads)
             arguments = _arguments(job) | {"payloads": f"[{','.join(payloads)}]"}
-            return [_first(row) for row in connection.execute(_ENQUEUE_MANY, arguments)]
-    except (psycopg.errors.DataError, psycopg.errors.CheckViolation) as error:
+            return [row[0] for row in cursor.execute(_ENQUEUE_MANY, arguments)]
+    except _REFUSALS as error:
         raise _refused(error) from error
 
 
-def _copy(connection: psycopg.Connection[Any], job: NewJob, payloads: Sequence[str]) -> list[int]:
-    with connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
-        cursor.execute(_RESERVE_IDS, {"count": len(payloads)})
-        ids: list[int] = [row[0] for row in cursor]
-        due = job.scheduled_at
-        if due is None:
-            cursor.execute(_INSTANT, {"delay": job.delay or 0.0})
-            (due,) = cursor.fetchone() or (None,)
-        shared = (
-            job.queue,
-            job.priority,
-            due,
-            job.max_retries,
-            job.retry_strategy,
-            job.retry_delay,
-            job.max_retry_delay,
-            job.timeout,
-            list(job.tags) or None,
-            job.traceparent,
-        )
-        tail = _copy_line(shared)
-        task = _copy_line((job.task,))
-        escape = {ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
-        with cursor.copy(_COPY) as copy:
-            for start in range(0, len(ids), 1000):
-                lines = zip(ids[start : start + 1000], payloads[start : start + 1000], strict=True)
-                copy.write("".join(f"{id}\t{task}\t{text.translate(escape)}\t{tail}\n" for id, text in lines))
+def _copy(cursor: psycopg.Cursor[Any], job: NewJob, payloads: Sequence[str]) -> list[int]:
+    cursor.execute(_RESERVE_IDS, {"count": len(payloads)})
+    ids: list[int] = [row[0] for row in cursor]
+    due = job.scheduled_at
+    if due is None:
+        cursor.execute(_INSTANT, {"delay": job.delay or 0.0})
+        (due,) = cursor.fetchone() or (None,)
+    shared = (
+        job.queue,
+        job.priority,
+        due,
+        job.max_retries,
+        job.retry_strategy,
+        job.retry_delay,
+        job.max_retry_delay,
+        job.timeout,
+        list(job.tags) or None,
+        job.traceparent,
+    )
+    tail = _copy_line(shared)
+    task = _copy_line((job.task,))
+    escape = {ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
+    with cursor.copy(_COPY) as copy:
+        for start in range(0, len(ids), 1000):
+            lines = zip(ids[start : start + 1000], payloads[start : start + 1000], strict=True)
+            copy.write("".join(f"{id}\t{task}\t{text.translate(escape)}\t{tail}\n" for id, text in lines))
     return ids
 
 

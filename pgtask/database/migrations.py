@@ -148,7 +148,9 @@ def transaction(url: str) -> Iterator[sqlalchemy.Connection]:
 
     # SQLAlchemy is given the connection, not the URL: it reads URLs by rules of its own.
     engine = sqlalchemy.create_engine(
-        "postgresql+psycopg://", creator=lambda: _session(url), poolclass=sqlalchemy.NullPool
+        "postgresql+psycopg://",
+        creator=lambda: _session(url),
+        poolclass=sqlalchemy.NullPool,
     )
     try:
         with engine.begin() as connection:

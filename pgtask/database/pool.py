@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import select
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
+from psycopg.pq import TransactionStatus
+from psycopg_pool import ConnectionPool, PoolTimeout
 
-from pgtask.database.connection import translate_errors, unreachable
+from pgtask.database.connection import lost, translate_errors, unreachable
 from pgtask.model.errors import DatabaseUnavailableError
 
 MAX_SIZE = 10
 PATIENCE = 10.0
+_LONGEST_PAUSE = 1.0
 _ARGUMENTS: dict[str, Any] = {"autocommit": True, "application_name": "pgtask client"}
 
 
@@ -27,7 +31,7 @@ class Pool:
         self._url = url
         self._lock = threading.Lock()
         self._pool: ConnectionPool | None = None
-        self._async: tuple[asyncio.AbstractEventLoop, AsyncConnectionPool] | None = None
+        self._loops: dict[asyncio.AbstractEventLoop, LoopPool] = {}
 
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection[Any]]:
@@ -55,52 +59,101 @@ class Pool:
     async def connection_async(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """A connection of the running event loop for the block. Raises DatabaseUnavailableError, SchemaError."""
         loop = asyncio.get_running_loop()
-        if self._async is None or self._async[0] is not loop:
-            # A pool belongs to the loop it was opened on; a second asyncio.run() gets one of its own.
-            pool = AsyncConnectionPool(
-                self._url,
-                kwargs=_ARGUMENTS,
-                min_size=1,
-                max_size=MAX_SIZE,
-                timeout=PATIENCE,
-                check=_check_async,
-                open=False,
-                name="pgtask-async",
-            )
-            self._async = (loop, pool)
-            await pool.open()
+        with self._lock:
+            for other in [other for other in self._loops if other.is_closed()]:
+                self._loops.pop(other).abandon()
+            own = self._loops.setdefault(loop, LoopPool(self._url))
         with translate_errors(self._url):
-            try:
-                async with self._async[1].connection() as connection:
-                    yield connection
-            except PoolTimeout as error:
-                raise DatabaseUnavailableError(unreachable(self._url, error)) from error
+            async with own.connection() as connection:
+                yield connection
 
     def close(self) -> None:
-        """Closes the threads' connections."""
+        """Closes the threads' connections, and those of event loops that have ended."""
         with self._lock:
             pool, self._pool = self._pool, None
+            ended = [self._loops.pop(loop) for loop in list(self._loops) if loop.is_closed()]
+        for connections in ended:
+            connections.abandon()
         if pool is not None:
             pool.close()
 
     async def close_async(self) -> None:
         """Closes the connections of the running event loop."""
-        held, self._async = self._async, None
-        if held is not None:
-            await held[1].close()
+        with self._lock:
+            own = self._loops.pop(asyncio.get_running_loop(), None)
+        if own is not None:
+            own.abandon()
+
+
+class LoopPool:
+    """The connections of one event loop.
+
+    It has no task of its own: one that is connecting when asyncio.run() cancels it at the end would hold that up for
+    ever, as psycopg's AsyncConnectionPool does.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._idle: list[psycopg.AsyncConnection[Any]] = []
+        self._places = asyncio.Semaphore(MAX_SIZE)
+
+    def __del__(self) -> None:
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Closes the idle connections; from any thread."""
+        while self._idle:
+            self._idle.pop().pgconn.finish()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """A connection for the block. Raises DatabaseUnavailableError."""
+        deadline = time.monotonic() + PATIENCE
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise DatabaseUnavailableError(f"All {MAX_SIZE} connections were in use for {PATIENCE:g} s.") from error
+        try:
+            connection = self._reuse() or await self._connect(deadline)
+            try:
+                yield connection
+            finally:
+                if connection.info.transaction_status == TransactionStatus.IDLE:
+                    self._idle.append(connection)
+                else:
+                    await connection.close()
+        finally:
+            self._places.release()
+
+    def _reuse(self) -> psycopg.AsyncConnection[Any] | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if not _has_news(connection):
+                return connection
+            connection.pgconn.finish()
+        return None
+
+    async def _connect(self, deadline: float) -> psycopg.AsyncConnection[Any]:
+        pause = 0.05
+        while True:
+            try:
+                return await psycopg.AsyncConnection.connect(self._url, **_ARGUMENTS)
+            except psycopg.OperationalError as error:
+                if not lost(error) or time.monotonic() + pause > deadline:
+                    raise
+            await asyncio.sleep(random.uniform(0, pause))
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
 
 def _has_news(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
     # An idle server says nothing; if the socket can be read, it said goodbye. Looking costs microseconds, a query a
-    # round trip.
-    return bool(select.select([connection.pgconn.socket], [], [], 0)[0])
+    # round trip. Not select(), which fails in a process with over a thousand descriptors.
+    poll = select.poll()
+    poll.register(connection.pgconn.socket, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _check(connection: psycopg.Connection[Any]) -> None:
     if _has_news(connection):
         ConnectionPool.check_connection(connection)
-
-
-async def _check_async(connection: psycopg.AsyncConnection[Any]) -> None:
-    if _has_news(connection):
-        await AsyncConnectionPool.check_connection(connection)

@@ -18,13 +18,14 @@ FOLDERS = {"pgtask": "pgtask", "web": "pgtask.web", "migrations": "pgtask.migrat
 
 # Innermost first. What stands together may import each other; `pgtask` is the public face itself.
 LAYERS = (
-    {"pgtask.model"},
+    {"pgtask.model", "pgtask.version"},
     {"pgtask.config"},
     {"pgtask.database", "pgtask.migrations"},
     {"pgtask.observability"},
     {"pgtask.engine"},
     {"pgtask"},
     {"pgtask.builtin", "pgtask.testing"},
+    {"pgtask.benchmark"},
     {"pgtask.cli", "pgtask.web"},
     {"pgtask.__main__"},
 )
