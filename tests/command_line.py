@@ -60,7 +60,7 @@ def on_terminal(database: str, *arguments: str, columns: int = 80, stdin: str = 
     It runs in this process, whose streams pass for a terminal: `raw_terminal` is the real thing, and slow.
     """
     runner = CliRunner(env={"PGTASK_DATABASE_URL": database, "COLUMNS": str(columns), "TERM": "xterm"})
-    with mock.patch.object(testing._NamedTextIOWrapper, "isatty", lambda _: True):
+    with mock.patch.object(testing._NamedTextIOWrapper, "isatty", return_value=True):
         result = runner.invoke(main, list(arguments), input=stdin, color=True)
     return re.sub(r"\x1b\[[0-9;]*[mK]", "", result.output)
 

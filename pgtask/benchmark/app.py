@@ -24,12 +24,12 @@ async def noop_coroutine(n: int) -> None:
 
 
 @plain.task(name="nap")
-def nap(n: int) -> None:
+def nap(n: int) -> None:  # noqa: ARG001 - the jobs are all alike
     """A second's wait in a thread."""
     time.sleep(1)
 
 
 @coroutines.task(name="nap")
-async def nap_coroutine(n: int) -> None:
+async def nap_coroutine(n: int) -> None:  # noqa: ARG001 - likewise
     """A second's wait on the event loop."""
     await asyncio.sleep(1)

@@ -64,8 +64,14 @@ class Bench:
         """Leaves no job and no history."""
         measuring.execute(self.connection, "TRUNCATE pgtask.jobs, pgtask.runs")
 
+    def fill(self, task: str, count: int, queues: int = 1) -> Stretch:
+        """Enqueues so many jobs in one go, and leaves nothing for an autovacuum to do while the clock runs."""
+        stretch = measuring.fill_jobs(self.connection, task, count, queues)
+        self.settle()
+        return stretch
+
     def settle(self) -> None:
-        """Cleans up after large fills, so that no autovacuum works on them while the clock runs."""
+        """Brings the planner's statistics up to date, and hint bits."""
         measuring.execute(self.connection, "VACUUM (ANALYZE) pgtask.jobs, pgtask.runs")
 
     def alternate(self, what: str, *sides: tuple[str, Side]) -> list[list[float]]:
@@ -109,16 +115,21 @@ class Bench:
             time.sleep(LOOK_EVERY)
 
     def drain(self, stretch: Stretch, *, app: str = PLAIN, executors: int = 1, slots: int = 10) -> Drained:
-        """Starts a worker on these jobs and takes the time until the last completion is committed.
-
-        Raises BenchError unless each completed at the first attempt.
-        """
+        """Starts a worker on these jobs and takes the time until the last completion is committed."""
         began = time.time()
         with self.worker(app=app, executors=executors, slots=slots) as worker:
             end = self.await_end(worker, stretch)
-        done = measuring.completed(self.connection, stretch)
-        if done.started_at is None or (done.completed, done.runs) != (stretch.count, stretch.count):
-            raise BenchError(f"Of {stretch.count} jobs {done.completed} completed, in {done.runs} attempts.")
-        start = done.started_at.timestamp()
-        return Drained(stretch.count / (end - start), start - began)
+        return Drained(self.rate(stretch, end), self._first_start(stretch) - began)
 
+    def rate(self, stretch: Stretch, end: float) -> float:
+        """Jobs a second from the first start to `end`, as `await_end` gave it.
+
+        Raises BenchError unless each job completed at its first attempt.
+        """
+        return stretch.size / (end - self._first_start(stretch))
+
+    def _first_start(self, stretch: Stretch) -> float:
+        done = measuring.completed(self.connection, stretch)
+        if done.started_at is None or (done.completed, done.runs) != (stretch.size, stretch.size):
+            raise BenchError(f"Of {stretch.size} jobs {done.completed} completed, in {done.runs} attempts.")
+        return done.started_at.timestamp()

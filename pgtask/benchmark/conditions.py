@@ -1,10 +1,11 @@
-"""snapshot, queues, history, backlog, held: the drain under conditions that slow queues down, beside one without.
+"""burst, snapshot, queues, history, backlog, held: the drain under conditions that slow queues down.
 
-All with plain functions and one executor.
+Each beside one without it, all with plain functions and one executor.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from pgtask.benchmark import drain
@@ -14,6 +15,22 @@ from pgtask.database import measuring
 from pgtask.database.measuring import Stretch
 
 QUEUES = 1000
+_FALL_ASLEEP = 1.0
+
+
+def burst(bench: Bench) -> list[Figure]:
+    """Arriving all at once at a worker that was idle, whose plans were made while the table was empty."""
+
+    def at_once() -> float:
+        bench.empty()
+        bench.settle()
+        with bench.worker() as worker:
+            bench.await_end(worker, measuring.fill_jobs(bench.connection, "noop", 100))
+            time.sleep(_FALL_ASLEEP)
+            stretch = measuring.fill_jobs(bench.connection, "noop", bench.jobs)
+            return bench.rate(stretch, bench.await_end(worker, stretch))
+
+    return [_compare(bench, "burst", "drain of a burst, worker was idle", at_once, Target(0.8))]
 
 
 def snapshot(bench: Bench) -> list[Figure]:
@@ -22,8 +39,7 @@ def snapshot(bench: Bench) -> list[Figure]:
     def held() -> float:
         bench.empty()
         with measuring.held_snapshot(bench.url):
-            stretch = measuring.fill_jobs(bench.connection, "noop", bench.jobs)
-            return bench.drain(stretch).rate
+            return bench.drain(bench.fill("noop", bench.jobs)).rate
 
     return [_compare(bench, "snapshot", "drain under an open snapshot", held, Target(0.8))]
 
@@ -41,9 +57,7 @@ def history(bench: Bench) -> list[Figure]:
     def after() -> float:
         bench.empty()
         measuring.fill_history(bench.connection, "noop", bench.many)
-        stretch = measuring.fill_jobs(bench.connection, "noop", bench.jobs)
-        bench.settle()
-        return bench.drain(stretch).rate
+        return bench.drain(bench.fill("noop", bench.jobs)).rate
 
     return [_compare(bench, "history", f"drain after {_number(bench.many)} finished", after, Target(0.9))]
 
@@ -53,8 +67,7 @@ def backlog(bench: Bench) -> list[Figure]:
 
     def first() -> float:
         bench.empty()
-        everything = measuring.fill_jobs(bench.connection, "noop", bench.many)
-        bench.settle()
+        everything = bench.fill("noop", bench.many)
         return bench.drain(Stretch(everything.first, everything.first + bench.jobs - 1)).rate
 
     return [_compare(bench, "backlog", f"drain of {_number(bench.many)} pending", first, Target(0.65))]
@@ -67,9 +80,7 @@ def held(bench: Bench) -> list[Figure]:
     def behind() -> float:
         bench.empty()
         measuring.fill_jobs(bench.connection, "unknown", bench.many)
-        stretch = measuring.fill_jobs(bench.connection, "noop", bench.jobs)
-        bench.settle()
-        drained = bench.drain(stretch)
+        drained = bench.drain(bench.fill("noop", bench.jobs))
         waits.append(drained.until_first)
         return drained.rate
 

@@ -6,7 +6,6 @@ from pgtask.benchmark import floor
 from pgtask.benchmark.app import COROUTINES, PLAIN
 from pgtask.benchmark.bench import Bench, Side
 from pgtask.benchmark.figures import Figure, Floor, Target
-from pgtask.database import measuring
 
 _FULL_SPEED = 40_000
 """Jobs a second that one executor should reach on a quiet machine; asked only of full sizes."""
@@ -25,13 +24,11 @@ def measure(bench: Bench) -> list[Figure]:
 def base(bench: Bench, app: str = PLAIN, executors: int = 1, queues: int = 1) -> float:
     """Jobs a second of one drain, from an otherwise empty database."""
     bench.empty()
-    stretch = measuring.fill_jobs(bench.connection, "noop", bench.jobs, queues)
+    stretch = bench.fill("noop", bench.jobs, queues)
     return bench.drain(stretch, app=app, executors=executors).rate
 
 
-def _measure(
-    bench: Bench, name: str, title: str, app: str, executors: int, targets: tuple[Target, ...]
-) -> Figure:
+def _measure(bench: Bench, name: str, title: str, app: str, executors: int, targets: tuple[Target, ...]) -> Figure:
     sides: list[tuple[str, Side]] = [("worker", lambda: base(bench, app, executors))]
     if bench.pgbench is not None:
         sides.append(("floor", lambda: floor.drain(bench, executors)))

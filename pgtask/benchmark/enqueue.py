@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from pgtask.benchmark import floor
 from pgtask.benchmark.app import noop
@@ -43,19 +44,19 @@ def measure(bench: Bench) -> list[Figure]:
             _measure(
                 bench,
                 ("many", f"enqueue_many, {_BATCH:,} at once", many(_BATCH)),
-                (_BATCH, batches, floor.insert_many(_BATCH)),
+                (_BATCH, batches, floor.INSERT_MANY),
                 (Target(0.6),),
             ),
             _measure(
                 bench,
                 ("copy", f"enqueue_many, {_LIST:,} at once (COPY)", many(_LIST)),
-                (_LIST, lists, floor.insert_many(_LIST)),
+                (_LIST, lists, floor.INSERT_MANY),
                 (Target(_COPY_SPEED, absolute=True),),
             ),
         ]
 
 
-def _singly(task: Task[Callable[[int], None]], times: int) -> None:
+def _singly(task: Task[Any], times: int) -> None:
     for n in range(times):
         task.enqueue(n=n)
 
@@ -79,7 +80,7 @@ def _measure(
     def theirs() -> float:
         assert bench.pgbench is not None
         bench.empty()
-        return size * bench.pgbench.run(bench.url, script, transactions=times)
+        return size * bench.pgbench.run(bench.url, script, transactions=times, variables={"count": size})
 
     sides: list[tuple[str, Side]] = [("Python", ours)]
     if bench.pgbench is not None:

@@ -11,6 +11,10 @@ from pgtask.database import measuring, ownership, statements
 from pgtask.engine.prefetch import MAX_CLAIM
 
 INSERT_ONE = "INSERT INTO pgtask.jobs (task, payload) VALUES ('noop', '{\"n\": 1}');\n"
+INSERT_MANY = (
+    "INSERT INTO pgtask.jobs (task, payload) "
+    "SELECT 'noop', jsonb_build_object('n', n) FROM generate_series(1, :count) AS n;\n"
+)
 _LEASE = 3600.0
 
 # What one claim hands to the completion after it, and to the next claim.
@@ -21,21 +25,13 @@ SELECT array_agg(id) AS ids, array_agg(attempt) AS attempts, array_agg(0.0) AS a
 """
 
 
-def insert_many(count: int) -> str:
-    """A script that inserts so many jobs in one statement."""
-    return (
-        "INSERT INTO pgtask.jobs (task, payload) "
-        f"SELECT 'noop', jsonb_build_object('n', n) FROM generate_series(1, {count}) AS n;\n"
-    )
-
-
 def drain(bench: Bench, clients: int) -> float:
-    """Jobs a second that our claim and our completion do, in batches as large as an executor's, with so many clients."""
+    """Jobs a second that our claim and our completion do with so many clients, in batches like an executor's."""
     assert bench.pgbench is not None
     batch = min(MAX_CLAIM, bench.jobs // clients)
     rounds = bench.jobs // clients // batch
     bench.empty()
-    stretch = measuring.fill_jobs(bench.connection, "noop", rounds * clients * batch)
+    stretch = bench.fill("noop", rounds * clients * batch)
     worker_id = _register(bench)
     variables = {
         "queues": "{default}",
@@ -51,7 +47,7 @@ def drain(bench: Bench, clients: int) -> float:
     rate = bench.pgbench.run(bench.url, script, transactions=rounds, clients=clients, variables=variables)
     ownership.end_worker(bench.connection, worker_id)
     done = measuring.completed(bench.connection, stretch)
-    assert done.completed == stretch.count, "the floor must do all the work"
+    assert done.completed == stretch.size, "the floor must do all the work"
     return rate * batch
 
 

@@ -52,9 +52,7 @@ def measure(bench: Bench) -> list[Figure]:
             for id in held:
                 beat(bench.connection, id)
             samples.append(_share(bench, sorted(held), interval, act))
-        figures.append(
-            Figure(name=name, title=f"{word} of {WORKERS:,} workers", unit="% of a core", samples=samples)
-        )
+        figures.append(Figure(name=name, title=f"{word} of {WORKERS:,} workers", unit="% of a core", samples=samples))
     for id in held:
         ownership.end_worker(bench.connection, id)
     bench.empty()

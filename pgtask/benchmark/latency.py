@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 from pgtask.benchmark import floor
@@ -15,12 +16,17 @@ from pgtask.engine.child import WorkerProcess
 from pgtask.model.job import NewJob
 from pgtask.model.percentile import percentile
 
+Targets = Mapping[str, tuple[Target, ...]]
+
 LOAD = 1000
 """Jobs a second that others insert meanwhile."""
 _SETTLE = 2.0
 _PAUSES = (0.02, 0.05)
 _SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-_TARGETS = {"p50": (Target(2, at_most=True, absolute=True),), "p99": (Target(10, at_most=True, absolute=True),)}
+_TARGETS: Targets = {
+    "p50": (Target(2, at_most=True, absolute=True),),
+    "p99": (Target(10, at_most=True, absolute=True),),
+}
 
 
 def measure(bench: Bench) -> list[Figure]:
@@ -37,7 +43,7 @@ def _measure(
     name: str,
     title: str,
     load: AbstractContextManager[None],
-    targets: dict[str, tuple[Target, ...]],
+    targets: Targets,
 ) -> list[Figure]:
     bench.empty()
     with bench.worker() as worker, load:

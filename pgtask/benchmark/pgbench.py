@@ -41,7 +41,13 @@ class Pgbench:
         return ran.stdout.split()[-1]
 
     def run(
-        self, url: str, script: str, *, transactions: int, clients: int = 1, variables: Mapping[str, object] | None = None
+        self,
+        url: str,
+        script: str,
+        *,
+        transactions: int,
+        clients: int = 1,
+        variables: Mapping[str, object] | None = None,
     ) -> float:
         """Runs a script so many times by each client; returns the runs of it per second, all clients together."""
         options = ["--transactions", str(transactions)]

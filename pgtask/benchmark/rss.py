@@ -7,7 +7,6 @@ import time
 from pgtask.benchmark import processes
 from pgtask.benchmark.bench import Bench
 from pgtask.benchmark.figures import Figure, Target
-from pgtask.database import measuring
 from pgtask.engine.discovery import BUILT_IN
 
 _SETTLE = 1.0
@@ -19,7 +18,7 @@ def measure(bench: Bench) -> list[Figure]:
     for run in range(bench.runs):
         bench.say(f"memory of an idle worker: run {run + 1} of {bench.runs}")
         bench.empty()
-        stretch = measuring.fill_jobs(bench.connection, "echo", 1)
+        stretch = bench.fill("echo", 1)
         with bench.worker(app=BUILT_IN) as worker:
             bench.await_end(worker, stretch)
             time.sleep(_SETTLE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pgtask.benchmark.app import COROUTINES, PLAIN
 from pgtask.benchmark.bench import Bench
 from pgtask.benchmark.figures import Figure, Floor
-from pgtask.database import measuring
 
 SLOTS = 1000
 
@@ -21,8 +20,7 @@ def measure(bench: Bench) -> list[Figure]:
 def _measure(bench: Bench, name: str, title: str, app: str) -> Figure:
     def once() -> float:
         bench.empty()
-        stretch = measuring.fill_jobs(bench.connection, "nap", SLOTS)
-        return bench.drain(stretch, app=app, slots=SLOTS).rate
+        return bench.drain(bench.fill("nap", SLOTS), app=app, slots=SLOTS).rate
 
     (samples,) = bench.alternate(title, ("worker", once))
     return Figure(

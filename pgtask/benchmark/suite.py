@@ -29,6 +29,7 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], list[Figure]]] = {
     "enqueue": enqueue.measure,
     "latency": latency.measure,
     "trigger": trigger.measure,
+    "burst": conditions.burst,
     "snapshot": conditions.snapshot,
     "queues": conditions.queues,
     "history": conditions.history,
@@ -64,7 +65,7 @@ def run(
         migrations.migrate(own)
         with measuring.session(own) as connection:
             report.server = measuring.server_settings(connection)
-            report.pgbench = pgbench and pgbench.version
+            report.pgbench = None if pgbench is None else pgbench.version
             bench = Bench(
                 url=own,
                 connection=connection,

@@ -22,6 +22,7 @@ def measure(bench: Bench) -> list[Figure]:
     for run in range(bench.runs):
         bench.say(f"WAL and CPU per job: run {run + 1} of {bench.runs}")
         bench.empty()
+        bench.settle()
         with PgTask(bench.url) as app, bench.worker() as worker:
             _warm_up(bench, worker)
             written, ours, theirs = _one_run(bench, app, worker)

@@ -10,12 +10,17 @@ from pathlib import Path
 
 import click
 
+import pgtask
 from pgtask.benchmark import suite
 from pgtask.benchmark.figures import Figure, Target
 from pgtask.benchmark.report import Report, amount, verdict
 from pgtask.cli.context import database, note, settings
 from pgtask.cli.output import Column, on_terminal, print_json, print_table
-from pgtask.model.wording import DASH, duration
+from pgtask.config import available_cores
+from pgtask.model.wording import DASH, plural
+
+_STYLES = {"met": "green", "not met": "bold red"}
+_TELLING = ("fsync", "synchronous_commit", "shared_buffers", "max_wal_size")
 
 FigureRow = tuple[Figure, Target | None, bool]
 """A figure with one of its targets, and whether it is the figure's first row."""
@@ -102,18 +107,15 @@ def _show(report: Report, json_file: str | None) -> None:
 
 
 def _conditions(report: Report) -> str:
-    about = report.as_json()
-    server = report.server
-    kept = "durable" if report.durable else "NOT durable, so these figures do not count"
+    server, kept = report.server, "durable" if report.durable else "NOT durable, so these figures do not count"
+    versions = f"pgtask {pgtask.__version__}, PostgreSQL {server.get('server_version')}, {available_cores()} cores"
+    settings = ", ".join(f"{name} {server.get(name)}" for name in _TELLING)
     lines = [
-        f"pgtask {about['pgtask']}, Python {about['python']}, PostgreSQL {server.get('server_version')}, "
-        f"{about['cores']} cores, {duration(about['seconds'])}.",
-        f"The server is {kept}: fsync {server.get('fsync')}, synchronous_commit {server.get('synchronous_commit')}; "
-        f"shared_buffers {server.get('shared_buffers')}, max_wal_size {server.get('max_wal_size')}.",
-        f"Medians of {report.runs} runs, {report.jobs:,} jobs each.",
+        f"Medians of {plural(report.runs, 'run')} with {plural(report.jobs, 'job')} each. {versions}.",
+        f"The server is {kept}: {settings}.",
     ]
-    if report.runs < suite.RUNS:
-        lines.append(f"Fewer than {suite.RUNS} runs of full size show that all works, not how fast it is.")
+    if report.runs < suite.RUNS or report.jobs < suite.JOBS:
+        lines.append("Sizes this small show that all works, not how fast it is.")
     if report.pgbench is None:
         lines.append("There is no pgbench here, so most floors are missing: pip install 'pgtask[embedded]'")
     return "\n".join(lines)
@@ -149,7 +151,7 @@ COLUMNS: tuple[Column[FigureRow], ...] = (
     Column(
         title="FLOOR",
         show=_floor,
-        plain=lambda row: _plain(row[0].floor and row[0].floor.value),
+        plain=lambda row: None if row[0].floor is None else _plain(row[0].floor.value),
         right=True,
     ),
     Column(title="RATIO", show=_ratio, plain=lambda row: _plain(row[0].ratio), right=True),
@@ -160,5 +162,3 @@ COLUMNS: tuple[Column[FigureRow], ...] = (
         style=lambda row: _STYLES.get("" if row[1] is None else verdict(row[0], row[1]), ""),
     ),
 )
-
-_STYLES = {"met": "green", "not met": "bold red"}

@@ -43,6 +43,12 @@ STALLED_AFTER = 20.0
 """Seconds in which nothing runs and nothing ends, after which something must be wrong."""
 
 
+class UnusablePathError(click.ClickException):
+    """There is nothing to work on where the user said."""
+
+    exit_code = USAGE
+
+
 class DemoError(PgTaskError):
     """The demonstration could not be brought to its end."""
 
@@ -79,20 +85,14 @@ def demo(path: Path | None, json_output: bool) -> int:
 
 def _find(place: Path) -> Found:
     if not place.exists():
-        raise _unusable(f"There is no {clean(str(place))}.")
+        raise UnusablePathError(f"There is no {clean(str(place))}.")
     found = find_files(place)
     for number, why in ((found.undecodable, "their names are no text"), (found.unreadable, "they may not be read")):
         if number:
             note(f"{plural(number, 'file')} left out: {why}.")
     if not found.paths:
-        raise _unusable(f"There is no regular file to work on under {clean(str(place))}.")
+        raise UnusablePathError(f"There is no regular file to work on under {clean(str(place))}.")
     return found
-
-
-def _unusable(message: str) -> click.ClickException:
-    error = click.ClickException(message)
-    error.exit_code = USAGE
-    return error
 
 
 def _demonstrate(app: PgTask, connection: Connection, given: Settings, place: Path, found: Found) -> Demonstration:

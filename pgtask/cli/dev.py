@@ -70,7 +70,7 @@ def _print_addresses(url: str, tasks: dict[str, Task[Any]]) -> None:
     if example:
         name, payload = example
         values = f"{_literal(name)}, {_literal(json.dumps(payload))}"
-        fields.append(("SQL", f"INSERT INTO pgtask.jobs (task, payload) VALUES ({values});"))
+        fields.append(("SQL", f"INSERT INTO pgtask.jobs (task, payload) VALUES ({values});"))  # noqa: S608 - shown, not run
     fields.append(("Watch", "pgtask jobs list    pgtask stats    pgtask workers list"))
     print_fields(fields)
     if on_terminal():

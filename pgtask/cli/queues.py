@@ -177,14 +177,18 @@ def stats(name: str, window: float, json_output: bool) -> None:
 
 @queues.command()
 @click.argument("name")
-def delete(name: str) -> None:
+@json_option
+def delete(name: str, json_output: bool) -> None:
     """Delete the settings of a queue.
 
     Refused while it has jobs that have not ended.
     """
     with connected() as connection:
         store.delete_queue(connection, name)
-    print_done(name, "deleted")
+    if json_output:
+        print_json({"name": name, "deleted": True})
+    else:
+        print_done(name, "deleted")
 
 
 def _changes(options: dict[str, Any]) -> dict[str, Any]:

@@ -121,9 +121,12 @@ def enqueue_many(connection: psycopg.Connection[Any], job: NewJob, payloads: Seq
     largest = max(payloads, key=len, default="")
     if len(largest) > _SURELY_ACCEPTED:
         _check_size(largest, _one(connection, _PAYLOAD_LIMIT, {}))
+    cursor = psycopg.Cursor(connection, row_factory=tuple_row)
+    if not connection.autocommit:
+        # Opens the caller's transaction, if none is open: the block below would otherwise open and commit it.
+        cursor.execute(b"SELECT")
     try:
         with connection.transaction():
-            cursor = psycopg.Cursor(connection, row_factory=tuple_row)
             if len(payloads) >= COPY_FROM or sum(map(len, payloads)) > _COPY_FROM_CHARACTERS:
                 return _copy(cursor, job, payloads)
             arguments = _arguments(job) | {"payloads": f"[{','.join(payloads)}]"}

@@ -33,7 +33,7 @@ class Stretch(NamedTuple):
     last: int
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How many there are."""
         return self.last - self.first + 1
 
@@ -83,7 +83,7 @@ def held_snapshot(url: str) -> Iterator[None]:
 
 def execute(connection: Connection, statement: str, *names: str) -> None:
     """Runs a statement that needs no file of its own, with `names` in the place of its {}."""
-    connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
+    connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
 def fill_jobs(connection: Connection, task: str, count: int, queues: int = 1) -> Stretch:
@@ -149,10 +149,9 @@ def pretend_to_run(
     arguments: dict[str, Any] = {
         "worker_ids": list(worker_ids),
         "first": stretch.first,
-        "each": stretch.count // len(worker_ids),
+        "each": stretch.size // len(worker_ids),
     }
     with connection.cursor(row_factory=tuple_row) as cursor:
         for worker_id, id, attempt in cursor.execute(_PRETEND, arguments):
             held[worker_id].append((id, attempt))
     return held
-

@@ -103,7 +103,8 @@ class LoopPool:
     def abandon(self) -> None:
         """Closes the idle connections; from any thread."""
         while self._idle:
-            self._idle.pop().pgconn.finish()
+            connection = self._idle.pop()
+            connection.pgconn.finish()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:

@@ -87,6 +87,8 @@ class Claimer:
         self.rescan = Rescan()
         self.hungry = True
         self._woken = True
+        self._sweep_wanted = False
+        self._rescan_wanted = False
         self._sweep_at = 0.0
         self._sweep_earliest = 0.0
         self._due_at = float("inf")
@@ -98,6 +100,11 @@ class Claimer:
         """Something may have been enqueued, perhaps in a lane not known yet."""
         self.hungry = True
         self._woken = True
+        self.lanes.refresh()
+
+    def try_again(self) -> None:
+        """A rest is over without news: what is known is looked at once more."""
+        self.hungry = True
         self.lanes.refresh()
 
     def queues_changed(self) -> None:
@@ -133,12 +140,10 @@ class Claimer:
     def _come_short(self) -> None:
         self.hungry = False
         if self._woken:
-            # What woke us may lie in a lane that only a sweep shows.
+            # What woke us may lie in a lane that only a sweep shows, or behind a watermark where only a rescan looks.
             self._woken = False
-            self._sweep_soon()
-
-    def _sweep_soon(self) -> None:
-        self._sweep_at = min(self._sweep_at, self._sweep_earliest)
+            self._sweep_wanted = self._rescan_wanted = True
+            self._sweep_at = min(self._sweep_at, self._sweep_earliest)
 
     def look_due(self) -> bool:
         """Whether `look` has something to do. What woke us comes first: it is most likely in a lane that is known."""
@@ -164,11 +169,13 @@ class Claimer:
         else:
             rows = []
             if now >= self.rescan.due_at:
+                self._rescan_wanted = False
                 self.rescan.begin([lane for lane in self.lanes.all() if lane.watermark > START])
         self._rate.count(len(rows))
         return rows
 
     def _sweep(self, connection: WorkConnection) -> None:
+        self._sweep_wanted = False
         begun = time.monotonic()
         rows = connection.sweep(self._queues)
         ended = time.monotonic()
@@ -211,7 +218,12 @@ class Claimer:
             self._due_at = float("inf")
             self.wake()
             return 0.0
-        return min(self._poll, self._due_at - now)
+        wanted = [self._due_at]
+        if self._sweep_wanted:
+            wanted.append(self._sweep_at)
+        if self._rescan_wanted and len(self.lanes):
+            wanted.append(self.rescan.due_at)
+        return min(self._poll, max(0.0, min(wanted) - now))
 
 
 class Rate:

@@ -267,5 +267,7 @@ class Exchange:
             return
         tones = self._bell.wait(pause)
         self._sleeping = False
-        if NEWS in tones or (not tones and wanted and self._slots.idle()):
+        if NEWS in tones:
             self._claimer.wake()
+        elif not tones and wanted and self._slots.idle():
+            self._claimer.try_again()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -13,7 +15,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg.rows import dict_row, namedtuple_row
+from psycopg.rows import dict_row, scalar_row
 
 from pgtask import PayloadError, PgTask, PgTaskError, Retry, SchemaError
 from pgtask.database import jobs
@@ -155,7 +157,7 @@ REFUSED_PAYLOADS = [
     (["x", {"y": "\ud800"}], "lone surrogate"),
     ({"\udc00": 1}, "lone surrogate"),
     (deep(100_000), "nested too deeply"),
-    (10**5000, "5000"),
+    (10**5000, "4300 digits"),
 ]
 
 
@@ -240,34 +242,36 @@ REFUSED_BY_POSTGRESQL: list[dict[str, Any]] = [
 
 
 def test_options_that_postgresql_refuses_are_payload_errors_too(plain: Task[Any], connection: Connection) -> None:
-    accepted = []
     for options in REFUSED_BY_POSTGRESQL:
-        many = {name: value for name, value in options.items() if name != "unique_key"}
-        for enqueue in (
-            lambda: plain.options(**options).enqueue(),  # noqa: B023 - called at once
-            lambda: asyncio.run(plain.options(connection=None, **options).enqueue_async()),  # noqa: B023
-            lambda: plain.options(**many).enqueue_many([{}] * 2),  # noqa: B023
-            lambda: plain.options(**many).enqueue_many([{}] * jobs.COPY_FROM),  # noqa: B023
-        ):
-            if enqueue is not None and (many == options or "many" not in enqueue.__code__.co_freevars):
-                try:
-                    enqueue()
-                except PayloadError:
-                    continue
-                accepted.append(options)
+        with pytest.raises(PayloadError):
+            plain.options(**options).enqueue()
+            pytest.fail(f"accepted by enqueue: {options}")
+        with pytest.raises(PayloadError):
+            asyncio.run(plain.options(**options).enqueue_async())
+            pytest.fail(f"accepted by enqueue_async: {options}")
+        for count in () if "unique_key" in options else (2, jobs.COPY_FROM):
+            with pytest.raises(PayloadError):
+                plain.options(**options).enqueue_many([{}] * count)
+                pytest.fail(f"accepted by enqueue_many of {count}: {options}")
 
-    assert accepted == []
     assert number(connection, "SELECT count(*) FROM pgtask.jobs") == 0
 
 
 def test_a_payload_over_the_configured_limit_is_refused(plain: Task[Any], connection: Connection) -> None:
-    large = "x" * (1024 * 1024)
+    limit = 200_000
+    connection.execute("UPDATE pgtask.settings SET value = %s WHERE name = 'max_payload_bytes'", [str(limit)])
+    frame = len('{"value":""}')
+    fits, too_large = "x" * (limit - frame), "x" * (limit - frame + 1)
 
-    with pytest.raises(PayloadError, match="1048576"):
-        plain.enqueue(value=large)
-    with pytest.raises(PayloadError, match="1048576"):
-        plain.enqueue_many([{"value": 1}, {"value": large}])
-    assert number(connection, "SELECT count(*) FROM pgtask.jobs") == 0
+    for enqueue in (
+        lambda value: plain.enqueue(value=value),
+        lambda value: plain.enqueue_many([{"value": "x"}, {"value": value}]),
+        lambda value: asyncio.run(plain.enqueue_async(value=value)),
+    ):
+        enqueue(fits)
+        with pytest.raises(PayloadError, match="has 200001 bytes; the limit is 200000"):
+            enqueue(too_large)
+    assert number(connection, "SELECT count(*) FROM pgtask.jobs") == 4
 
 
 def test_a_database_without_the_schema_is_named_as_the_cause(empty_database: str) -> None:
@@ -420,7 +424,10 @@ def test_a_job_enqueued_in_a_transaction_goes_with_its_rollback(
             plain.options(connection=own).enqueue_many([{}, {}])
             plain.options(connection=own).enqueue_many([{}] * jobs.COPY_FROM)
             raise ZeroDivisionError
-        # As does one enqueued after BEGIN was sent by the driver itself.
+        # So do those with which the driver itself opened the transaction.
+        for count in (1, jobs.COPY_FROM):
+            plain.options(connection=own).enqueue_many([{}] * count)
+            own.rollback()
         plain.options(connection=own).enqueue()
         own.rollback()
 
@@ -449,11 +456,12 @@ def test_many_that_are_refused_leave_the_callers_transaction_usable(
     assert [row[0] for row in connection.execute("SELECT id FROM pgtask.jobs")] == [kept.id]
 
 
-@pytest.mark.parametrize("factory", [dict_row, namedtuple_row])
-def test_the_callers_row_factory_does_not_matter(
-    factory: Any, plain: Task[Any], database: str, connection: Connection
+@pytest.mark.parametrize("rows", [dict_row, scalar_row])
+@pytest.mark.parametrize("cursors", [psycopg.Cursor, psycopg.RawCursor])
+def test_the_callers_factories_do_not_matter(
+    rows: Any, cursors: Any, plain: Task[Any], database: str, connection: Connection
 ) -> None:
-    with psycopg.connect(database, autocommit=True, row_factory=factory) as own:
+    with psycopg.connect(database, autocommit=True, row_factory=rows, cursor_factory=cursors) as own:
         bound = plain.options(connection=own)
         ids = [bound.enqueue().id, *(job.id for job in bound.enqueue_many([{}, {}]))]
         ids += [job.id for job in bound.enqueue_many([{}] * jobs.COPY_FROM)]
@@ -510,6 +518,77 @@ def test_enqueue_async_joins_the_callers_transaction(plain: Task[Any], database:
     kept = asyncio.run(enqueue())
 
     assert [row[0] for row in connection.execute("SELECT id FROM pgtask.jobs")] == kept
+
+
+def test_enqueue_async_leaves_no_task_behind(plain: Task[Any]) -> None:
+    """One that is at work when asyncio.run() ends would hold that up."""
+
+    async def enqueue() -> set[Any]:
+        await asyncio.gather(*(plain.enqueue_async() for _ in range(20)))
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    for _ in range(3):
+        assert asyncio.run(enqueue()) == set()
+
+
+def test_enqueue_async_serves_several_loops_and_their_ends(
+    plain: Task[Any], app: PgTask, connection: Connection
+) -> None:
+    backends = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgtask client' " \
+        "AND datname = current_database()"
+    threads = [
+        threading.Thread(target=lambda: asyncio.run(_several(plain))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert number(connection, "SELECT count(*) FROM pgtask.jobs") == 20
+    app.close()
+    eventually(lambda: number(connection, backends) == 0)
+
+
+async def _several(task: Task[Any]) -> None:
+    for _ in range(5):
+        await task.enqueue_async()
+
+
+def test_a_connection_that_was_cut_is_replaced(plain: Task[Any], app: PgTask, connection: Connection) -> None:
+    end = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity " \
+        "WHERE application_name = 'pgtask client' AND datname = current_database()"
+
+    async def twice() -> None:
+        await plain.enqueue_async()
+        assert number(connection, end) == 1
+        await plain.enqueue_async()
+
+    asyncio.run(twice())
+    plain.enqueue()
+    number(connection, end)
+    plain.enqueue()
+
+    assert number(connection, "SELECT count(*) FROM pgtask.jobs") == 4
+
+
+def test_a_process_with_many_descriptors_can_enqueue(plain: Task[Any]) -> None:
+    """Beyond the 1,024 that select() can look at."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    descriptors = [os.dup(0) for _ in range(1100)]
+    try:
+        for _ in range(2):
+            plain.enqueue()
+
+        async def twice() -> None:
+            await plain.enqueue_async()
+            await plain.enqueue_async()
+
+        asyncio.run(twice())
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 # What the caller gets

@@ -1,0 +1,87 @@
+"""Handlers that note what they do, wait where they are told to, and end as asked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from pgtask import JobContext, PgTask, Retry
+from pgtask.observability.logging import running_attempt
+from tests.scene import Scene
+
+tasks = PgTask()
+scene = Scene.here()
+
+
+def note(what: str = "start") -> None:
+    """Notes something of the attempt that runs here."""
+    attempt = running_attempt()
+    assert attempt is not None
+    scene.note(what, attempt.id, attempt.attempt)
+
+
+@tasks.task(name="quick")
+def quick(value: Any = None) -> Any:
+    note()
+    return value
+
+
+@tasks.task(name="quick_async")
+async def quick_async(value: Any = None) -> Any:
+    note()
+    return value
+
+
+@tasks.task(name="hold")
+def hold(gate: str) -> str:
+    """Waits at a gate; can be interrupted while it does."""
+    note()
+    scene.pass_through(gate)
+    note("end")
+    return gate
+
+
+@tasks.task(name="hold_async")
+async def hold_async(gate: str) -> str:
+    note()
+    while not scene.is_open(gate):
+        await asyncio.sleep(0.005)
+    note("end")
+    return gate
+
+
+@tasks.task(name="sleep")
+def sleep(seconds: float) -> None:
+    note()
+    time.sleep(seconds)
+
+
+@tasks.task(name="watchful")
+def watchful(ctx: JobContext) -> None:
+    """Runs until it is told to stop, and says so itself."""
+    note()
+    while not ctx.cancelled:
+        time.sleep(0.005)
+    note("told")
+    ctx.raise_if_cancelled()
+
+
+@tasks.task(name="stubborn")
+def stubborn(ctx: JobContext) -> str:
+    """Is told to stop, and completes all the same."""
+    note()
+    while not ctx.cancelled:
+        time.sleep(0.005)
+    return "done"
+
+
+@tasks.task(name="fail", max_retries=2, retry=Retry.fixed(0))
+def fail(times: int) -> int:
+    """Fails so often before it succeeds."""
+    note()
+    attempt = running_attempt()
+    assert attempt is not None
+    if attempt.retry_count < times:
+        raise ValueError(f"failure {attempt.retry_count + 1}")
+    return attempt.retry_count

@@ -1,0 +1,43 @@
+"""Workers for the acceptance tests, cleared away at the end of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.fleet import Make, Worker
+from tests.scene import Scene
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.acceptance)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    """The ledger and gates of the test."""
+    return Scene(tmp_path)
+
+
+@pytest.fixture
+def make_worker(database: str, scene: Scene, tmp_path: Path) -> Iterator[Make]:
+    """Starts workers on the test's database. Their logs are shown when the test fails."""
+    made: list[Worker] = []
+
+    def make(*, url: str = database, wait: bool = True, **options: object) -> Worker:
+        worker = Worker(url, scene, tmp_path / f"worker-{len(made)}.log", **options)
+        made.append(worker)
+        if wait:
+            worker.ready()
+        return worker
+
+    yield make
+    for worker in made:
+        worker.clear_away()
+        print(f"--- {worker.log.name}\n{worker.log.read_text()}")
