@@ -8,10 +8,8 @@ cannot disagree.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,6 +96,8 @@ def _read_file(directory: Path) -> tuple[str, dict[str, Any]]:
         return "", {}
     for key in table:
         if key not in _PARSERS:
+            import difflib
+
             close = difflib.get_close_matches(key, _PARSERS, 1)
             hint = f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(_PARSERS)}."
             raise ConfigurationError(f"Unknown setting '{key}' in {name}. {hint}")
@@ -105,6 +105,8 @@ def _read_file(directory: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

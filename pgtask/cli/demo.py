@@ -209,7 +209,7 @@ def _measure_pickup(app: PgTask, connection: Connection, worker: WorkerProcess, 
     from pgtask.builtin.echo import echo
     from pgtask.database import measuring
 
-    task = app.task(name="echo")(echo).options(queue=QUEUE, max_retries=0, tags=[tag])
+    task = app.task(name="echo")(echo).options(queue=QUEUE, max_retries=0, tags=[f"{tag}-single"])
     ids = []
     with _progress("Singly", SINGLES) as show:
         time.sleep(FALL_ASLEEP)

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from pgtask.cli.context import State
-from pgtask.cli.text import clean
-from pgtask.config import mask_secrets
-from pgtask.model.errors import (
-    ConfigurationError,
-    DatabaseUnavailableError,
-    EmbeddedServerError,
-    JobNotFoundError,
-    PgTaskError,
-)
-from pgtask.model.fleet import WorkerNotFoundError
-from pgtask.model.queue import QueueNotFoundError
 
 DONE, FAILED, USAGE, NOT_FOUND, UNREACHABLE = range(5)
 INTERRUPTED = 130
 BROKEN_PIPE = 141
-
-_CODES: dict[type[PgTaskError], int] = {
-    ConfigurationError: USAGE,
-    JobNotFoundError: NOT_FOUND,
-    QueueNotFoundError: NOT_FOUND,
-    WorkerNotFoundError: NOT_FOUND,
-    DatabaseUnavailableError: UNREACHABLE,
-    EmbeddedServerError: UNREACHABLE,
-}
 
 
 def guard(run: Callable[[], Any], state: State) -> int:
@@ -51,12 +30,35 @@ def guard(run: Callable[[], Any], state: State) -> int:
 
 
 def _report(error: Exception, verbose: bool) -> int:
+    # Imported here because all commands pay for what this module imports, and most of them succeed.
+    import traceback
+
+    from pgtask.cli.text import clean
+    from pgtask.config import mask_secrets
+    from pgtask.model.errors import PgTaskError
+
     if verbose:
         click.echo(mask_secrets("".join(traceback.format_exception(error))), err=True, nl=False)
     if isinstance(error, PgTaskError):
         click.echo(f"Error: {clean(mask_secrets(str(error)))}", err=True)
-        return next((code for kind, code in _CODES.items() if isinstance(error, kind)), FAILED)
+        return _code(error)
     message = clean(mask_secrets(f"{type(error).__name__}: {error}"))
     hint = "" if verbose else " Repeat it as: pgtask --verbose …"
     click.echo(f"Error: {message}. This should not happen.{hint}", err=True)
     return FAILED
+
+
+def _code(error: Exception) -> int:
+    from pgtask.model import errors
+    from pgtask.model.fleet import WorkerNotFoundError
+    from pgtask.model.queue import QueueNotFoundError
+
+    match error:
+        case errors.ConfigurationError():
+            return USAGE
+        case errors.JobNotFoundError() | QueueNotFoundError() | WorkerNotFoundError():
+            return NOT_FOUND
+        case errors.DatabaseUnavailableError() | errors.EmbeddedServerError():
+            return UNREACHABLE
+        case _:
+            return FAILED

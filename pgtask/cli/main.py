@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -68,6 +67,8 @@ class Main(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, with a guess at what was meant by an unknown name."""
         if args[0] not in BRANCHES and not args[0].startswith("-"):
+            import difflib
+
             close = difflib.get_close_matches(args[0], BRANCHES, 1)
             hint = f" Did you mean '{close[0]}'?" if close else ""
             raise click.UsageError(f"There is no command '{args[0]}'.{hint}", ctx)

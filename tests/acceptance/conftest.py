@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.fleet import Make, Worker
+from tests.acceptance.operated import Fleet, fleet
 from tests.scene import Scene
 
 HERE = Path(__file__).parent
@@ -41,3 +42,10 @@ def make_worker(database: str, scene: Scene, tmp_path: Path) -> Iterator[Make]:
     for worker in made:
         worker.clear_away()
         print(f"--- {worker.log.name}\n{worker.log.read_text()}")
+
+
+@pytest.fixture
+def workers(database: str, tmp_path: Path) -> Iterator[Fleet]:
+    """Workers on the test's own database, started from the command line, all ended with the test."""
+    with fleet(database, tmp_path) as made:
+        yield made

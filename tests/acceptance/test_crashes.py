@@ -9,7 +9,7 @@ import psutil
 import psycopg
 
 from tests import rows
-from tests.acceptance.fleet import Fleet
+from tests.acceptance.operated import Fleet
 from tests.support import eventually
 
 Connection = psycopg.Connection[Any]

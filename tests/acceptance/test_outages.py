@@ -16,7 +16,7 @@ import pytest
 from pgtask.database import embedded, migrations
 from pgtask.model.errors import EmbeddedServerError
 from tests import rows
-from tests.acceptance.fleet import Fleet, Worker, fleet
+from tests.acceptance.operated import Fleet, Worker, fleet
 from tests.support import eventually
 
 ROUNDS = 3
