@@ -61,8 +61,9 @@ class Bench:
         return quick if self.quick else full
 
     def empty(self) -> None:
-        """Leaves no job and no history."""
+        """Leaves no job, no history, and no trace of a worker that was asleep, for which inserts would notify."""
         measuring.execute(self.connection, "TRUNCATE pgtask.jobs, pgtask.runs")
+        measuring.execute(self.connection, "SELECT setval('pgtask.idle_until', 0)")
 
     def fill(self, task: str, count: int, queues: int = 1) -> Stretch:
         """Enqueues so many jobs in one go, and leaves nothing for an autovacuum to do while the clock runs."""

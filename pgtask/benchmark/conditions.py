@@ -30,7 +30,7 @@ def burst(bench: Bench) -> list[Figure]:
             stretch = measuring.fill_jobs(bench.connection, "noop", bench.jobs)
             return bench.rate(stretch, bench.await_end(worker, stretch))
 
-    return [_compare(bench, "burst", "drain of a burst, worker was idle", at_once, Target(0.8))]
+    return [_compare(bench, "burst", "drain of a burst, from idle", at_once, Target(0.8))]
 
 
 def snapshot(bench: Bench) -> list[Figure]:
@@ -87,7 +87,7 @@ def held(bench: Bench) -> list[Figure]:
     number = _number(bench.many)
     return [
         _compare(bench, "held", f"drain behind {number} unknown", behind, None),
-        Figure(name="held.wait", title=f"worker start to first job, {number} unknown", unit="s", samples=waits),
+        Figure(name="held.wait", title=f"first job behind {number} unknown", unit="s", samples=waits),
     ]
 
 

@@ -49,7 +49,7 @@ def measure(bench: Bench) -> list[Figure]:
             ),
             _measure(
                 bench,
-                ("copy", f"enqueue_many, {_LIST:,} at once (COPY)", many(_LIST)),
+                ("copy", f"enqueue_many, {_LIST:,} by COPY", many(_LIST)),
                 (_LIST, lists, floor.INSERT_MANY),
                 (Target(_COPY_SPEED, absolute=True),),
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from dataclasses import dataclass, field
@@ -28,11 +29,18 @@ class Report:
     server: dict[str, str] = field(default_factory=dict)
     pgbench: str | None = None
     began: float = field(default_factory=time.time)
+    load: float = field(default_factory=lambda: os.getloadavg()[0])
+    """Processes that wanted a core when it began."""
 
     @property
     def durable(self) -> bool:
         """Whether the server keeps what it has acknowledged, as it must for the figures to count."""
         return self.server.get("fsync") == "on" and self.server.get("synchronous_commit") not in ("off", None)
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether something else kept this machine busy."""
+        return self.load > available_cores() / 4
 
     def as_json(self) -> dict[str, Any]:
         """All of it, every sample included."""
@@ -42,6 +50,7 @@ class Report:
             "python": platform.python_version(),
             "platform": platform.platform(),
             "cores": available_cores(),
+            "load_average": self.load,
             "server": self.server,
             "durable": self.durable,
             "pgbench": self.pgbench,

@@ -42,7 +42,7 @@ def measure(bench: Bench) -> list[Figure]:
     ]
     if len(server_cpu) == bench.runs:
         figures.append(
-            Figure(name="cpu.server", title="CPU per job, server, with enqueue", unit="µs", samples=server_cpu)
+            Figure(name="cpu.server", title="CPU per job, server, all in all", unit="µs", samples=server_cpu)
         )
     return figures
 

@@ -108,12 +108,15 @@ def _show(report: Report, json_file: str | None) -> None:
 
 def _conditions(report: Report) -> str:
     server, kept = report.server, "durable" if report.durable else "NOT durable, so these figures do not count"
-    versions = f"pgtask {pgtask.__version__}, PostgreSQL {server.get('server_version')}, {available_cores()} cores"
-    settings = ", ".join(f"{name} {server.get(name)}" for name in _TELLING)
+    settings = [f"{name} {server.get(name)}" for name in _TELLING]
+    sizes = f"{plural(report.runs, 'run')} with {plural(report.jobs, 'job')} each"
     lines = [
-        f"Medians of {plural(report.runs, 'run')} with {plural(report.jobs, 'job')} each. {versions}.",
-        f"The server is {kept}: {settings}.",
+        f"Medians of {sizes}, on {available_cores()} cores.",
+        f"pgtask {pgtask.__version__}, PostgreSQL {server.get('server_version')}, {', '.join(settings[2:])}.",
+        f"The server is {kept}: {', '.join(settings[:2])}.",
     ]
+    if report.disturbed:
+        lines.append(f"Something else kept this machine busy (load {report.load:.1f}): trust ratios, if anything.")
     if report.runs < suite.RUNS or report.jobs < suite.JOBS:
         lines.append("Sizes this small show that all works, not how fast it is.")
     if report.pgbench is None:

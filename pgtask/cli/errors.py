@@ -50,13 +50,11 @@ def _report(error: Exception, verbose: bool) -> int:
 
 def _code(error: Exception) -> int:
     from pgtask.model import errors
-    from pgtask.model.fleet import WorkerNotFoundError
-    from pgtask.model.queue import QueueNotFoundError
 
     match error:
         case errors.ConfigurationError():
             return USAGE
-        case errors.JobNotFoundError() | QueueNotFoundError() | WorkerNotFoundError():
+        case errors.JobNotFoundError() | errors.QueueNotFoundError() | errors.WorkerNotFoundError():
             return NOT_FOUND
         case errors.DatabaseUnavailableError() | errors.EmbeddedServerError():
             return UNREACHABLE

@@ -82,7 +82,7 @@ def _columns(title: str) -> tuple[Column[TallyRow], ...]:
         ),
         Column(
             title="LONGEST",
-            show=lambda row: _seconds(row[1].max_run_seconds),
+            show=lambda row: _seconds(row[1].max_run_seconds if row[1].attempts else None),
             plain=lambda row: _plain(row[1].max_run_seconds),
             right=True,
         ),

@@ -70,7 +70,12 @@ def unreachable(url: str, error: BaseException) -> str:
     place = f"{given.get('host') or 'the local socket'}"
     if given.get("port"):
         place += f":{given['port']}"
-    return f"Cannot reach PostgreSQL at {place} ({one_line(error)}). Start it, or set PGTASK_DATABASE_URL."
+    return f"Cannot reach PostgreSQL at {place} ({_reason(error)}). Start it, or set PGTASK_DATABASE_URL."
+
+
+def _reason(error: BaseException) -> str:
+    # libpq says first what it tried, in words that the sentence around this has already said.
+    return one_line(error).rpartition(" failed: ")[2]
 
 
 def one_line(error: BaseException) -> str:

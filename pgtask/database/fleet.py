@@ -9,7 +9,8 @@ from psycopg.rows import class_row, scalar_row
 from pgtask.database import statements
 from pgtask.database.connection import Connection
 from pgtask.database.reading import in_words, reading
-from pgtask.model.fleet import TaskRecord, WorkerNotFoundError, WorkerRecord
+from pgtask.model.errors import WorkerNotFoundError
+from pgtask.model.fleet import TaskRecord, WorkerRecord
 
 _LIST_WORKERS = statements.load("list_workers")
 _STOP_WORKERS = statements.load("stop_workers")

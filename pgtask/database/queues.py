@@ -12,7 +12,8 @@ from psycopg.rows import dict_row, scalar_row, tuple_row
 from pgtask.database import statements
 from pgtask.database.connection import Connection
 from pgtask.database.reading import in_words, reading
-from pgtask.model.queue import QueueNotFoundError, QueueRecord, QueueStateError
+from pgtask.model.errors import QueueNotFoundError, QueueStateError
+from pgtask.model.queue import QueueRecord
 
 _LIST = statements.load("list_queues")
 _KNOWN = statements.load("known_queues")

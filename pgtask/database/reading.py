@@ -10,16 +10,12 @@ from psycopg import errors
 
 from pgtask.database import statements
 from pgtask.database.connection import Connection, one_line, translate_errors
-from pgtask.model.errors import PgTaskError
+from pgtask.model.errors import PgTaskError, TimeLimitError
 
 _BEGIN = statements.load("begin_reading")
 _LIMIT = statements.load("limit_reading")
 
 READ_TIMEOUT = 5.0
-
-
-class TimeLimitError(PgTaskError):
-    """PostgreSQL did not finish a statement within its time limit."""
 
 
 @contextmanager

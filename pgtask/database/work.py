@@ -254,16 +254,22 @@ class WorkConnection:
         arguments = {"ids": [pair[0] for pair in pairs], "attempts": [pair[1] for pair in pairs]}
         return {(row[0], row[1]) for row in self._run(_FIND_RUNS, arguments)}
 
-    def release_unanswered(self, held: Sequence[tuple[int, int]]) -> int:
-        """Frees what this executor claimed on an earlier connection without getting the answer; returns how many.
+    def end_predecessor(self) -> None:
+        """Ends the server process of this executor's earlier connection.
 
-        The earlier connection's server process is ended first: a claim it still had under way would otherwise
-        commit behind our back. `held` are the (job id, attempt) pairs that did arrive.
+        What it still had under way, a claim or a completion, would otherwise commit behind our back, after we have
+        looked whether it did.
         """
         name = executor_name(self._identity["worker_id"], self._identity["executor"])
         deadline = time.monotonic() + connections.STATEMENT_TIMEOUT
         while ownership.end_backends(self._connection, name) and time.monotonic() < deadline:
             time.sleep(0.01)
+
+    def release_unanswered(self, held: Sequence[tuple[int, int]]) -> int:
+        """Frees what this executor claimed on an earlier connection without getting the answer; returns how many.
+
+        `held` are the (job id, attempt) pairs that did arrive. Only after `end_predecessor`.
+        """
         freed = ownership.free(
             self._connection,
             [self._identity["worker_id"]],

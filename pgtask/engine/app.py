@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from pgtask.engine.job import Job
@@ -98,13 +99,19 @@ class PgTask:
         if self._url is None:
             from pgtask.config import load_settings
 
-            self._url = load_settings().database_url
-        if self._url is None:
-            from pgtask.database import embedded
-
-            self._server = embedded.start()
-            self._url = self._server.url
+            settings = load_settings()
+            self._url = settings.database_url or self._start_embedded(settings.home)
         return self._url
+
+    def _start_embedded(self, home: Path) -> str:
+        from pgtask.database import embedded, migrations
+
+        self._server = embedded.start(home)
+        url: str = self._server.url
+        if migrations.status(url).current is None:
+            # Nobody else will give a server of our own its schema.
+            migrations.migrate(url)
+        return url
 
     @property
     def pool(self) -> Pool:

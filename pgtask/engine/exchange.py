@@ -125,6 +125,7 @@ class Exchange:
             connection.register_tasks(self._registrations)
             self.ready.set()
         if self._unanswered:
+            connection.end_predecessor()
             self._completer.resend(connection)
             held = [mark[:2] for mark in self._marks.read()]
             freed = connection.release_unanswered(held)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any, Protocol
 
@@ -81,6 +80,8 @@ class Job:
 
     async def wait_async(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - the twin of wait
         """`wait` for code that runs on asyncio."""
+        import asyncio
+
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = _FIRST_LOOK
         while not (await asyncio.to_thread(self.refresh)).status.final:

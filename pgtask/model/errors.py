@@ -14,6 +14,9 @@ PgTaskError
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class PgTaskError(Exception):
     """Base of all errors that pgtask raises; the message says what is wrong and what to do."""
@@ -63,3 +66,31 @@ class JobFailedError(PgTaskError):
         self.job_id = job_id
         self.status = status
         self.error = error
+
+
+class QueueNotFoundError(PgTaskError):
+    """No queue has this name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"Did you mean '{close[0]}'?" if close else f"Create it: pgtask queues create {name}"
+        super().__init__(f"There is no queue '{name}'. {hint}")
+        self.name = name
+
+
+class QueueStateError(PgTaskError):
+    """The queue is not in a state that allows what was asked."""
+
+
+class WorkerNotFoundError(PgTaskError):
+    """No worker has this id."""
+
+    def __init__(self, worker_id: int) -> None:
+        super().__init__(
+            f"There is no worker {worker_id}: see pgtask workers list. Rows of ended workers are kept for some days."
+        )
+        self.worker_id = worker_id
+
+
+class TimeLimitError(PgTaskError):
+    """PostgreSQL did not finish a statement within its time limit."""

@@ -6,18 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pgtask.model.errors import PgTaskError
-
-
-class WorkerNotFoundError(PgTaskError):
-    """No worker has this id."""
-
-    def __init__(self, worker_id: int) -> None:
-        super().__init__(
-            f"There is no worker {worker_id}: see pgtask workers list. Rows of ended workers are kept for some days."
-        )
-        self.worker_id = worker_id
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerRecord:

@@ -2,26 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-
-from pgtask.model.errors import PgTaskError
-
-
-class QueueNotFoundError(PgTaskError):
-    """No queue has this name."""
-
-    def __init__(self, name: str, known: Iterable[str]) -> None:
-        close = difflib.get_close_matches(name, known, 1)
-        hint = f"Did you mean '{close[0]}'?" if close else f"Create it: pgtask queues create {name}"
-        super().__init__(f"There is no queue '{name}'. {hint}")
-        self.name = name
-
-
-class QueueStateError(PgTaskError):
-    """The queue is not in a state that allows what was asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -174,13 +174,13 @@ def test_a_claim_whose_answer_was_lost_is_given_back_but_what_is_held(
     assert [(row.id, row.attempt) for row in again.claim()] == [(ids[1], 2), (ids[2], 2)]
 
 
-def test_the_backend_of_an_unanswered_claim_is_ended_first(
+def test_the_backend_of_an_unanswered_exchange_can_be_ended(
     work: Work, make_work: Callable[..., Work], connection: psycopg.Connection
 ) -> None:
     name = f"pgtask executor {work.worker_id}.1"
     again = make_work(work.worker_id, executor=1)
 
-    again.connection.release_unanswered([])
+    again.connection.end_predecessor()
 
     backends = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND datname = current_database()"
     assert number(connection, backends, [name]) == 1
