@@ -7,9 +7,10 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg.rows import class_row, tuple_row
+from psycopg.rows import tuple_row
 
 from pgtask.database import statements
+from pgtask.database.reading import job_cursor
 from pgtask.model.errors import JobNotFoundError, JobStateError, PayloadError
 from pgtask.model.job import JobRecord, NewJob
 
@@ -184,7 +185,7 @@ def _arguments(job: NewJob) -> dict[str, Any]:
 
 def read(connection: psycopg.Connection[Any], job_id: int) -> JobRecord:
     """The job as it stands now. Raises JobNotFoundError."""
-    with connection.cursor(row_factory=class_row(JobRecord)) as cursor:
+    with job_cursor(connection) as cursor:
         record = cursor.execute(_READ, {"id": job_id}).fetchone()
     if record is None:
         raise JobNotFoundError(job_id)

@@ -16,7 +16,7 @@ from psycopg.rows import class_row, scalar_row
 
 from pgtask.database import statements
 from pgtask.database.connection import Connection
-from pgtask.database.reading import reading
+from pgtask.database.reading import job_cursor, reading
 from pgtask.model.errors import JobNotFoundError
 from pgtask.model.explanation import AHEAD_CAP, Circumstances
 from pgtask.model.job import JobRecord
@@ -177,5 +177,5 @@ def _ids(connection: Connection, query: bytes, values: dict[str, Any]) -> list[i
 def _read(connection: Connection, ids: list[int]) -> list[JobRecord]:
     if not ids:
         return []
-    with connection.cursor(row_factory=class_row(JobRecord)) as cursor:
+    with job_cursor(connection) as cursor:
         return cursor.execute(_READ_MANY, {"ids": ids}).fetchall()

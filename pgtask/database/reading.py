@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from psycopg import errors
+from psycopg.rows import class_row
+from psycopg.types.json import set_json_loads
 
 from pgtask.database import statements
 from pgtask.database.connection import Connection, one_line, translate_errors
 from pgtask.model.errors import PgTaskError, TimeLimitError
+from pgtask.model.job import JobRecord
 
 _BEGIN = statements.load("begin_reading")
 _LIMIT = statements.load("limit_reading")
 
 READ_TIMEOUT = 5.0
+
+
+def job_cursor(connection: Connection) -> psycopg.Cursor[JobRecord]:
+    """A cursor for rows of all_jobs. For a payload that Python cannot decode, which must not spoil a list, its text
+    stands in."""
+    cursor = connection.cursor(row_factory=class_row(JobRecord))
+    set_json_loads(_decode, cursor)
+    return cursor
+
+
+def _decode(data: str | bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return bytes(data).decode() if not isinstance(data, str) else data
 
 
 @contextmanager

@@ -39,7 +39,7 @@ class EventLoop:
         self._arrivals: SimpleQueue[None] = SimpleQueue()
         self._running: dict[Attempt, asyncio.Task[None]] = {}
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="pgtask-loop", daemon=True).start()
+        threading.Thread(target=self._serve, name="pgtask-loop", daemon=True).start()
         threading.Thread(target=self._feed, name="pgtask-loop-feed", daemon=True).start()
 
     def submit(self, attempts: list[Attempt]) -> None:
@@ -72,8 +72,15 @@ class EventLoop:
 
     def _cancel(self, attempt: Attempt) -> None:
         task = self._running.get(attempt)
-        if task is not None:
+        # A task that has not taken its first step would end without a word; it looks for itself.
+        if task is not None and attempt.started_at is not None:
             task.cancel()
+
+    def _serve(self) -> None:
+        # A handler may stop the loop, and a task that it started may leave it by SystemExit; the others go on.
+        while True:
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                self._loop.run_forever()
 
     def _feed(self) -> None:
         # One wake-up of the loop costs more than a job, so as many start with each as there are permits for.
@@ -95,17 +102,17 @@ class EventLoop:
 
     def _start(self, batch: list[Attempt]) -> None:
         for attempt in batch:
-            if attempt.cancelled:
-                attempt.ended_at = time.monotonic()
-                conclude(attempt, JobCancelled("the job was cancelled"))
-                self._end(attempt)
-                continue
             self._marks.start(attempt.mark)
-            attempt.started_at = time.monotonic()
             self._running[attempt] = self._loop.create_task(self._run(attempt))
 
     async def _run(self, attempt: Attempt) -> None:
         current_attempt.set(attempt)
+        if attempt.cancelled:
+            attempt.ended_at = time.monotonic()
+            conclude(attempt, JobCancelled("the job was cancelled"))
+            self._end(attempt)
+            return
+        attempt.started_at = time.monotonic()
         # Everything is caught in here: SystemExit and KeyboardInterrupt would otherwise end the loop for all.
         try:
             value = await self._call(attempt)

@@ -85,9 +85,14 @@ class Slots:
         return running if self.loop is None else running + self.loop.running()
 
     def cancel(self, id: int, number: int) -> None:
-        """Asks the attempt, if it is here and has not ended, to stop; one that waits for its slot will not begin."""
+        """Asks the attempt, if it is here and has not ended, to stop; one that waits for its slot will not begin.
+
+        Once only, though each heartbeat repeats the request: a handler that cleans up must not be interrupted again.
+        """
         for attempt in list(self._held.values()):
             if attempt.key == (id, number):
+                if attempt.cancelled:
+                    return
                 attempt.cancelled = True
                 if self.loop is not None and attempt.task in self._coroutines:
                     self.loop.cancel(attempt)

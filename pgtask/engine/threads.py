@@ -18,6 +18,8 @@ from pgtask.observability.logging import current
 
 _raise_in_thread = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _raise_in_thread.argtypes = [ctypes.c_ulong, ctypes.py_object]
+# A null pointer; the object None would be raised like any other.
+_NOTHING = ctypes.py_object()
 
 
 class Slot:
@@ -32,10 +34,15 @@ class Slot:
         self.identity = threading.get_ident()
 
     def interrupt(self, attempt: Attempt, error: type[JobInterrupted]) -> bool:
-        """Raises `error` in the handler if it still runs this attempt. A call into C code notices when it returns."""
+        """Raises `error` in the handler if it still runs this attempt. A call into C code notices when it returns.
+
+        Once only: what the handler does about the first must not be cut off by a second.
+        """
         with self.lock:
             if self.attempt is not attempt:
                 return False
+            if self.interrupted:
+                return True
             self.interrupted = True
             _raise_in_thread(self.identity, ctypes.py_object(error))
             return True
@@ -47,7 +54,7 @@ class Slot:
             if self.interrupted:
                 self.interrupted = False
                 # Sent but not yet delivered: withdrawn, or it would hit the next job.
-                _raise_in_thread(self.identity, None)
+                _raise_in_thread(self.identity, _NOTHING)
 
 
 class Threads:
@@ -158,7 +165,6 @@ class Threads:
             conclude(attempt, JobCancelled("the job was cancelled"))
             return
         attempt.started_at = time.monotonic()
-        slot.attempt = attempt
         if attempt.timeout is not None and not self._watched:
             self._watched = True
             self._on_watch()
@@ -166,7 +172,12 @@ class Threads:
         value: Any = None
         try:
             try:
-                value = self._handlers.call(attempt)
+                slot.attempt = attempt
+                if attempt.cancelled:
+                    # Asked just now, when the slot did not yet say what it runs.
+                    error = JobCancelled("the job was cancelled")
+                else:
+                    value = self._handlers.call(attempt)
             except BaseException as raised:
                 error = raised
             slot.leave()

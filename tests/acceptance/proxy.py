@@ -22,7 +22,6 @@ class Proxy:
         self._lock = threading.Lock()
         self._answer: bytes | None = None
         self._question: bytes | None = None
-        self._clients: list[socket.socket] = []
         self.cuts = 0
         port = self._listening.getsockname()[1]
         self.url = make_conninfo(url, host="127.0.0.1", port=port, sslmode="disable", gssencmode="disable")
@@ -38,13 +37,6 @@ class Proxy:
         with self._lock:
             self._question = text
 
-    def cut(self) -> None:
-        """Hangs up on all clients; what the server is doing for them goes on."""
-        with self._lock:
-            for client in self._clients:
-                with contextlib.suppress(OSError):
-                    client.shutdown(socket.SHUT_RDWR)
-
     def close(self) -> None:
         """Takes no more clients."""
         self._listening.close()
@@ -53,8 +45,6 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
-                with self._lock:
-                    self._clients.append(client)
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:

@@ -118,26 +118,3 @@ def test_a_completion_that_never_arrived_is_sent_again(
     finals = check(connection, scene, ids, faultless=True)
     assert {(run["attempt"], run["retry_count"]) for run in finals} == {(1, 0)}
     assert not worker.said("superseded")
-
-
-def test_a_completion_that_is_still_under_way_is_waited_for_or_stopped_before_it_is_sent_again(
-    way: Proxy, database: str, make_worker: Make, scene: Scene, connection: Connection
-) -> None:
-    """Otherwise it might be looked for in vain, commit after that, and be called superseded when sent again."""
-    worker = make_worker(url=way.url, lease=60.0)
-    backend = (
-        "SELECT coalesce(max(pid), 0) FROM pg_stat_activity WHERE application_name LIKE 'pgtask executor %%' "
-        "AND datname = current_database() AND "
-    )
-    ids = []
-    for _ in range(5):
-        with psycopg.connect(database) as blocking:
-            blocking.execute("LOCK TABLE pgtask.runs IN ACCESS EXCLUSIVE MODE")
-            ids += insert(connection, "quick", count=5)
-            old = eventually(lambda: number(connection, backend + "wait_event_type = 'Lock'"))
-            way.cut()
-            eventually(lambda: number(connection, backend + "pid <> %s", [old]))  # noqa: B023 - called at once
-        eventually(lambda: all_ended(connection, ids))
-
-    check(connection, scene, ids, faultless=True)
-    assert not worker.said("superseded")

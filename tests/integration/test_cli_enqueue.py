@@ -141,10 +141,13 @@ def test_a_time_out_of_range_is_refused_by_the_database_in_words(database: str) 
 def test_wait_ends_with_the_job(database: str, connection: Connection, status: str, code: int) -> None:
     pipe = subprocess.PIPE
     with start(database, "enqueue", "echo", "--wait", stdout=pipe, stderr=pipe) as process:
-        (id,) = eventually(lambda: connection.execute("DELETE FROM pgtask.jobs RETURNING id").fetchone()) or (0,)
+        (id,) = eventually(lambda: connection.execute("SELECT id FROM pgtask.jobs").fetchone()) or (0,)
         result = "'{\"a\": 1}'::jsonb" if status == "completed" else "NULL"
-        add_run(connection, id, status, error="boom" if status == "failed" else None)
-        connection.execute(f"UPDATE pgtask.runs SET result = {result}")
+        # As a worker does: at no instant is the job nowhere.
+        with connection.transaction():
+            connection.execute("DELETE FROM pgtask.jobs")
+            add_run(connection, id, status, error="boom" if status == "failed" else None)
+            connection.execute(f"UPDATE pgtask.runs SET result = {result}")
         shown, _ = process.communicate(timeout=20)
     said = {"completed": '{"a": 1}\t', "failed": "null\tboom", "cancelled": "null\t"}
     assert (process.returncode, shown) == (code, f"{id}\t{status}\t{said[status]}\n")

@@ -19,6 +19,7 @@ from psycopg.rows import dict_row, scalar_row
 
 from pgtask import PayloadError, PgTask, PgTaskError, Retry, SchemaError
 from pgtask.database import jobs
+from pgtask.database.listing import JobFilter, list_jobs
 from pgtask.engine.task import Task
 from tests.integration.conftest import Work
 from tests.rows import insert, job, live, number
@@ -618,3 +619,16 @@ def test_what_a_plain_insert_made_is_a_job_like_any_other(app: PgTask, connectio
     found = app.job(id)
 
     assert (found.record.task, found.record.payload, found.status) == ("anything", {"a": 1}, "pending")
+
+
+def test_a_payload_that_python_cannot_decode_is_shown_as_its_text(app: PgTask, connection: Connection) -> None:
+    connection.execute(
+        "INSERT INTO pgtask.jobs (task, payload) VALUES ('t', (repeat('[', 5000) || repeat(']', 5000))::jsonb), "
+        "('t', ('{\"n\": ' || repeat('9', 5001) || '}')::jsonb), ('t', '{\"a\": 1}')"
+    )
+    ids = [row[0] for row in connection.execute("SELECT id FROM pgtask.jobs ORDER BY id")]
+
+    shown = [app.job(id).record.payload for id in ids]
+
+    assert shown == ["[" * 5000 + "]" * 5000, '{"n": ' + "9" * 5001 + "}", {"a": 1}]
+    assert [record.id for record in list_jobs(connection, JobFilter()).jobs] == ids[::-1]
