@@ -44,13 +44,17 @@ class Scene:
         finally:
             os.close(descriptor)
 
-    def entries(self, what: str = "start") -> list[Entry]:
-        """The lines of one kind, in their order."""
+    def all_entries(self) -> list[Entry]:
+        """The lines of the ledger, in their order."""
         try:
             lines = (self.directory / "ledger").read_text().splitlines()
         except FileNotFoundError:
             return []
-        return [entry for line in lines if (entry := Entry(*json.loads(line))).what == what]
+        return [Entry(*json.loads(line)) for line in lines]
+
+    def entries(self, what: str = "start") -> list[Entry]:
+        """The lines of one kind, in their order."""
+        return [entry for entry in self.all_entries() if entry.what == what]
 
     def started(self) -> set[int]:
         """The ids of the jobs whose handlers have begun."""

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 
 from pgtask.database import ownership
-from pgtask.database.connection import connect, one_line
+from pgtask.database.connection import connect
+from pgtask.engine.persistence import persist
 
 _EVERY = 0.1
 
@@ -42,15 +43,12 @@ class Drainer:
         self._stopped.set()
 
     def _run(self) -> None:
-        while not self._stopped.wait(_EVERY):
-            try:
-                with connect(self._url, application_name=f"pgtask drainer {self._worker_id}") as connection:
-                    while not self._stopped.wait(_EVERY):
-                        tasks = self._idle_tasks()
-                        if tasks is None:
-                            continue
-                        if not ownership.anything_left(connection, self._worker_id, tasks, self._queues):
-                            self._on_empty()
-                            return
-            except Exception as error:
-                log.debug("asking again (%s)", one_line(error))
+        persist(self._serve, self._stopped, log, "cannot tell whether anything is left")
+
+    def _serve(self) -> None:
+        with connect(self._url, application_name=f"pgtask drainer {self._worker_id}") as connection:
+            while not self._stopped.wait(_EVERY):
+                tasks = self._idle_tasks()
+                if tasks is not None and not ownership.anything_left(connection, self._worker_id, tasks, self._queues):
+                    self._stopped.set()
+                    self._on_empty()

@@ -144,5 +144,7 @@ class EventLoop:
                 return await self._handlers.call(attempt)
         except TimeoutError as error:
             if limit.expired():
-                raise JobTimeout("the attempt overran its timeout").with_traceback(error.__traceback__) from None
+                # Its cause, the cancellation, shows where the handler was.
+                trace = (error.__cause__ or error).__traceback__
+                raise JobTimeout("the attempt overran its timeout").with_traceback(trace) from None
             raise

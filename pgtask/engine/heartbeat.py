@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -12,11 +11,9 @@ from collections.abc import Callable
 import psutil
 
 from pgtask.database import ownership
-from pgtask.database.connection import Connection, connect, lost, one_line
+from pgtask.database.connection import Connection, connect
 from pgtask.engine.marks import Mark
-
-_LOG_EVERY = 10.0
-_LONGEST_PAUSE = 5.0
+from pgtask.engine.persistence import LONGEST_PAUSE, persist
 
 log = logging.getLogger("pgtask.heartbeat")
 
@@ -52,22 +49,13 @@ class Heartbeat:
         self._stopped.set()
 
     def _run(self) -> None:
-        pause, logged = 0.1, 0.0
-        while not self._stopped.is_set():
-            try:
-                with connect(self._url, application_name=f"pgtask heartbeat {self._worker_id}") as connection:
-                    while True:
-                        pause = 0.1
-                        self._beat(connection)
-                        if self._stopped.wait(self._interval):
-                            return
-            except Exception as error:
-                now = time.monotonic()
-                if now - logged > _LOG_EVERY:
-                    logged = now
-                    log.warning("heartbeat missed (%s); trying again", one_line(error), exc_info=not lost(error))
-                self._stopped.wait(random.uniform(0, pause))
-                pause = min(pause * 2, _LONGEST_PAUSE, self._interval)
+        persist(self._serve, self._stopped, log, "heartbeat missed", min(self._interval, LONGEST_PAUSE))
+
+    def _serve(self) -> None:
+        with connect(self._url, application_name=f"pgtask heartbeat {self._worker_id}") as connection:
+            self._beat(connection)
+            while not self._stopped.wait(self._interval):
+                self._beat(connection)
 
     def _beat(self, connection: Connection) -> None:
         marks = self._held()

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
-import time
 from collections.abc import Callable
 
-from pgtask.database.connection import lost, one_line
 from pgtask.database.notifications import Message, listen
-
-_LOG_EVERY = 10.0
-_LONGEST_PAUSE = 5.0
+from pgtask.engine.persistence import persist
 
 log = logging.getLogger("pgtask.listener")
 
@@ -35,18 +30,10 @@ class Listener:
         self._stopped.set()
 
     def _run(self) -> None:
-        pause, logged = 0.1, 0.0
-        while not self._stopped.is_set():
-            try:
-                listen(self._url, self._name, lambda: self._on_message({"wake": True}), self._pass_on)
-                pause = 0.1
-            except Exception as error:
-                now = time.monotonic()
-                if now - logged > _LOG_EVERY:
-                    logged = now
-                    log.warning("not listening (%s); polling goes on", one_line(error), exc_info=not lost(error))
-                self._stopped.wait(random.uniform(0, pause))
-                pause = min(pause * 2, _LONGEST_PAUSE)
+        persist(self._serve, self._stopped, log, "not listening, polling goes on")
+
+    def _serve(self) -> None:
+        listen(self._url, self._name, lambda: self._on_message({"wake": True}), self._pass_on)
 
     def _pass_on(self, message: Message) -> bool:
         if message and not self._stopped.is_set():

@@ -165,14 +165,14 @@ class Threads:
             conclude(attempt, JobCancelled("the job was cancelled"))
             return
         attempt.started_at = time.monotonic()
-        if attempt.timeout is not None and not self._watched:
-            self._watched = True
-            self._on_watch()
         error: BaseException | None = None
         value: Any = None
         try:
             try:
                 slot.attempt = attempt
+                if attempt.timeout is not None and not self._watched:
+                    self._watched = True
+                    self._on_watch()
                 if attempt.cancelled:
                     # Asked just now, when the slot did not yet say what it runs.
                     error = JobCancelled("the job was cancelled")

@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable
 
 from pgtask.database import ownership, partitions, statistics
-from pgtask.database.connection import STATEMENT_TIMEOUT, Connection, connect, lost, one_line
+from pgtask.database.connection import STATEMENT_TIMEOUT, Connection, connect
+from pgtask.engine.persistence import persist
 
 LEADERSHIP = "upkeep"
 _LEASE = 15.0
-_LOG_EVERY = 10.0
-_LONGEST_PAUSE = 5.0
 _STATISTICS_EVERY = 10.0
 _PARTITIONS_EVERY = 3600.0
 # Upkeep that takes long is done more seldom: it may not take more than this share of a processor.
@@ -49,21 +48,13 @@ class Upkeep:
         self._thread.join(timeout=2.0)
 
     def _run(self) -> None:
-        pause, logged = 0.1, 0.0
-        while not self._stopped.is_set():
-            try:
-                with connect(self._url, application_name=f"pgtask upkeep {self._worker_id}") as connection:
-                    while not self._stopped.wait(self._interval * random.uniform(0.8, 1.2)):
-                        self._step(connection)
-                        pause = 0.1
-                    ownership.resign(connection, LEADERSHIP, self._worker_id)
-            except Exception as error:
-                now = time.monotonic()
-                if now - logged > _LOG_EVERY:
-                    logged = now
-                    log.warning("upkeep missed (%s); trying again", one_line(error), exc_info=not lost(error))
-                self._stopped.wait(random.uniform(0, pause))
-                pause = min(pause * 2, _LONGEST_PAUSE)
+        persist(self._serve, self._stopped, log, "upkeep missed")
+
+    def _serve(self) -> None:
+        with connect(self._url, application_name=f"pgtask upkeep {self._worker_id}") as connection:
+            while not self._stopped.wait(self._interval * random.uniform(0.8, 1.2)):
+                self._step(connection)
+            ownership.resign(connection, LEADERSHIP, self._worker_id)
 
     def _step(self, connection: Connection) -> None:
         self._rescue(connection)
