@@ -13,9 +13,7 @@ from psycopg.types.json import Jsonb
 Connection = psycopg.Connection[Any]
 
 
-def insert(
-    connection: Connection, task: str, payload: Any = None, *, count: int = 1, **columns: Any
-) -> list[int]:
+def insert(connection: Connection, task: str, payload: Any = None, *, count: int = 1, **columns: Any) -> list[int]:
     """Inserts jobs as any SQL client would, in one statement; returns their ids in order."""
     values: dict[str, Any] = {"task": task, "payload": Jsonb({} if payload is None else payload), **columns}
     statement = sql.SQL("INSERT INTO pgtask.jobs ({}) SELECT {} FROM generate_series(1, {}) RETURNING id").format(
@@ -78,7 +76,7 @@ def statuses(connection: Connection, ids: list[int]) -> dict[int, str]:
 
 def number(connection: Connection, query: str, arguments: Mapping[str, Any] | list[Any] | None = None) -> int:
     """The one number that a query gives."""
-    row = connection.execute(query, arguments).fetchone()  # type: ignore[call-overload]
+    row = connection.execute(query, arguments).fetchone()
     assert row is not None
     return int(row[0])
 

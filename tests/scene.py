@@ -5,6 +5,7 @@ Both lie in a directory, outside of the database and of the workers, so that no 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 VARIABLE = "PGTASK_TEST_SCENE"
 _PATIENCE = 60.0
+_LOOK_EVERY = 0.005
 
 
 class Entry(NamedTuple):
@@ -74,4 +76,10 @@ class Scene:
         while not self.is_open(gate):
             if time.monotonic() > deadline:
                 raise TimeoutError(gate)
-            time.sleep(0.005)
+            time.sleep(_LOOK_EVERY)
+
+    async def pass_through_async(self, gate: str) -> None:
+        """`pass_through` for coroutines."""
+        async with asyncio.timeout(_PATIENCE):
+            while not self.is_open(gate):  # noqa: ASYNC110 - a gate is a file, which nobody announces
+                await asyncio.sleep(_LOOK_EVERY)

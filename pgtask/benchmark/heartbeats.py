@@ -22,7 +22,7 @@ from pgtask.database.connection import STATEMENT_TIMEOUT, Connection
 WORKERS = 1000
 HELD = 10
 _LEASE = 30.0
-_UPKEEP_EVERY = 2.0
+_UPKEEP_EVERY = 2.5
 _CONNECTIONS = 20
 
 Act = Callable[[Connection, int], None]
@@ -39,9 +39,9 @@ def measure(bench: Bench) -> list[Figure]:
             raise BenchError(f"Worker {id} was declared dead or robbed of its jobs.")
 
     def look_after(connection: Connection, id: int) -> None:
-        ownership.bury_dead(connection, id)
-        ownership.died_within(connection, STATEMENT_TIMEOUT + 2 * _UPKEEP_EVERY)
-        ownership.lead(connection, "bench", id, _LEASE)
+        if ownership.lead(connection, "bench", id, _LEASE):
+            ownership.bury_dead(connection, id)
+            ownership.died_within(connection, STATEMENT_TIMEOUT + 2 * _UPKEEP_EVERY)
 
     kinds = (("heartbeats", "heartbeats", _LEASE / 3, beat), ("upkeep", "upkeep", _UPKEEP_EVERY, look_after))
     figures = []

@@ -11,6 +11,8 @@ from pgtask.database.connection import connect
 
 _LISTEN = statements.load("listen")
 _PROBE_AFTER = 5.0
+# 1 January 9999 in seconds since 1970: jobs are scheduled before it.
+_LAST_INSTANT = 253_370_764_800
 
 Message = dict[str, Any]
 
@@ -39,7 +41,7 @@ def parse(payload: str) -> Message:
         return {"queues": True}
     try:
         message = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"wake": True}
     kinds: dict[str, tuple[tuple[str, type | tuple[type, ...]], ...]] = {
         "cancel": (("cancel", int), ("attempt", int), ("worker", int)),
@@ -49,5 +51,7 @@ def parse(payload: str) -> Message:
     if isinstance(message, dict):
         for kind, fields in kinds.items():
             if kind in message and all(isinstance(message.get(key), kinds_allowed) for key, kinds_allowed in fields):
+                if kind == "rewind" and not 0 <= message["at"] < _LAST_INSTANT:
+                    break
                 return {key: message[key] for key, _ in fields}
     return {"wake": True}

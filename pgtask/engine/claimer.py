@@ -19,6 +19,7 @@ EXAMINE = 2000
 _SLOW_CLAIM = 0.02
 _RESCAN_SHARE = 40
 _RESCAN_MIN, _RESCAN_MAX = 0.25, 5.0
+_SWEEP_OVERDUE = 1.0
 _BUSY_RATE = 300
 _BUSY_POLL, _BUSY_PATIENCE = 0.003, 0.2
 # The gate stays open longer than a rest lasts, so that it never closes on a sleeper.
@@ -146,10 +147,14 @@ class Claimer:
             self._sweep_at = min(self._sweep_at, self._sweep_earliest)
 
     def look_due(self) -> bool:
-        """Whether `look` has something to do. What woke us comes first: it is most likely in a lane that is known."""
-        if self.hungry and self._woken:
-            return False
+        """Whether `look` has something to do.
+
+        What woke us comes first: it is most likely in a lane that is known. But not after a long time without a
+        sweep, as when all slots were busy: there may be a better lane by now.
+        """
         now = time.monotonic()
+        if self.hungry and self._woken and now < self._sweep_at + _SWEEP_OVERDUE:
+            return False
         if now >= self._sweep_at or self.rescan.running or self.lanes.unsettled() is not None:
             return True
         return now >= self.rescan.due_at and len(self.lanes) > 0

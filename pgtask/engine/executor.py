@@ -93,9 +93,11 @@ class Executor:
                     messages = self._channel.receive()
                     if messages is None:
                         return 1
+                    stops = [message["stop"] for message in messages if "stop" in message]
+                    if stops:
+                        # A second one, which cuts the grace period short, may have come with the first.
+                        return self._stop(min(stops))
                     for message in messages:
-                        if "stop" in message:
-                            return self._stop(message["stop"])
                         self._obey(message)
                 else:
                     os.read(self._wake_read, 64)

@@ -1,6 +1,7 @@
-"""What some worker has to do now and then: rescuing, and as the leader statistics, partitions and pruning.
+"""What the leader among the workers does now and then: rescuing, statistics, partitions and pruning.
 
-Nothing here must be done by one only: rescue is fenced by row locks, the rest is idempotent. The leader saves work.
+Nothing here must be done by one only: rescue is fenced by row locks, the rest is idempotent. That one does it saves the
+database the looks of all the others.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ from pgtask.database.connection import STATEMENT_TIMEOUT, Connection, connect
 from pgtask.engine.persistence import persist
 
 LEADERSHIP = "upkeep"
-_LEASE = 15.0
 _STATISTICS_EVERY = 10.0
-_PARTITIONS_EVERY = 3600.0
-# Upkeep that takes long is done more seldom: it may not take more than this share of a processor.
+_PARTITIONS_EVERY, _PARTITIONS_AGAIN = 3600.0, 60.0
+# Upkeep that takes long is done more seldom: its rests are this many times as long as its work.
 _REST_SHARE = 20
 _FULL_RESCUE_EVERY = 3600.0
 
@@ -32,11 +32,19 @@ class Upkeep:
     def __init__(self, url: str, worker_id: int, lease: float) -> None:
         self._url = url
         self._worker_id = worker_id
-        # A dead worker is to be found well within 5 s of its lease's end.
-        self._interval = min(2.0, max(0.2, lease / 6))
+        # A dead leader is to be replaced before its own lease as a worker ends, and a dead worker to be found well
+        # within 5 s of its lease's end.
+        self._leadership = min(15.0, lease / 2)
+        self._interval = min(2.5, max(0.2, lease / 6))
+        self._leading_interval = min(2.0, self._interval)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
-        self._next: dict[Callable[[Connection], None], float] = {}
+        self._partitions_every = _PARTITIONS_EVERY
+        # The first full rescue comes once this worker may rescue: nobody may have been there when others died.
+        allowed_at = time.monotonic() + lease + self._interval
+        self._last: dict[Callable[[Connection], None], tuple[float, float]] = {
+            self._free_ownerless: (allowed_at - _FULL_RESCUE_EVERY, 0.0)
+        }
 
     def start(self) -> None:
         """Begins."""
@@ -52,24 +60,29 @@ class Upkeep:
 
     def _serve(self) -> None:
         with connect(self._url, application_name=f"pgtask upkeep {self._worker_id}") as connection:
-            while not self._stopped.wait(self._interval * random.uniform(0.8, 1.2)):
-                self._step(connection)
+            pause = self._interval
+            while not self._stopped.wait(pause * random.uniform(0.8, 1.2)):
+                pause = self._leading_interval if self._step(connection) else self._interval
             ownership.resign(connection, LEADERSHIP, self._worker_id)
 
-    def _step(self, connection: Connection) -> None:
+    def _step(self, connection: Connection) -> bool:
+        """Does what is due if this worker leads; returns whether it does."""
+        if not ownership.lead(connection, LEADERSHIP, self._worker_id, self._leadership):
+            return False
         self._rescue(connection)
-        if ownership.lead(connection, LEADERSHIP, self._worker_id, _LEASE):
-            self._now_and_then(_STATISTICS_EVERY, statistics.roll_up, connection)
-            self._now_and_then(_PARTITIONS_EVERY, _maintain, connection)
+        self._now_and_then(_STATISTICS_EVERY, statistics.roll_up, connection)
+        self._now_and_then(self._partitions_every, self._maintain, connection)
+        return True
 
     def _now_and_then(self, seconds: float, action: Callable[[Connection], None], connection: Connection) -> None:
         begun = time.monotonic()
-        if begun >= self._next.get(action, 0.0):
+        last, rest = self._last.get(action, (float("-inf"), 0.0))
+        if begun - last >= max(seconds, rest):
             # Set first, so that an action that fails is not tried again at once.
-            self._next[action] = begun + seconds
+            self._last[action] = (begun, 0.0)
             action(connection)
             ended = time.monotonic()
-            self._next[action] = ended + max(seconds, _REST_SHARE * (ended - begun))
+            self._last[action] = (ended, _REST_SHARE * (ended - begun))
 
     def _rescue(self, connection: Connection) -> None:
         for id, name, host in ownership.bury_dead(connection, self._worker_id):
@@ -85,6 +98,7 @@ class Upkeep:
         if freed:
             log.warning("rescued %d jobs of dead workers", len(freed))
 
-
-def _maintain(connection: Connection) -> None:
-    partitions.maintain(connection)
+    def _maintain(self, connection: Connection) -> None:
+        # What a lock or the sheer amount kept it from doing is tried again soon.
+        complete = partitions.maintain(connection).complete
+        self._partitions_every = _PARTITIONS_EVERY if complete else _PARTITIONS_AGAIN

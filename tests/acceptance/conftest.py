@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def make_worker(database: str, scene: Scene, tmp_path: Path) -> Iterator[Make]:
     yield make
     for worker in made:
         worker.clear_away()
-        print(f"--- {worker.log.name}\n{worker.log.read_text()}")
+        sys.stdout.write(f"--- {worker.log.name}\n{worker.log.read_text()}")
 
 
 @pytest.fixture

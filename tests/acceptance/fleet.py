@@ -30,8 +30,12 @@ class Worker:
     def __init__(self, database: str, scene: Scene, log: Path, **options: Any) -> None:
         """`options` are those of WorkerOptions; without any it runs tests/acceptance/apps/basic.py."""
         values = {
-            **{"database_url": database, "app": "tests.acceptance.apps.basic", "lease": 3.0, "grace": 5.0},
-            **{"log_format": "json", **options},
+            "database_url": database,
+            "app": "tests.acceptance.apps.basic",
+            "lease": 3.0,
+            "grace": 5.0,
+            "log_format": "json",
+            **options,
         }
         self.log = log
         with log.open("wb") as output:

@@ -26,7 +26,7 @@ EXPECTED = {
     "CancelledError": ("CancelledError", "CancelledError"),
     "its own BaseException": ("Own", "mine"),
     "a group": ("BaseExceptionGroup", "several"),
-    "an unspeakable error": ("Unspeakable", "RuntimeError while the error was turned into text"),
+    "an unspeakable error": ("UnspeakableError", "RuntimeError while the error was turned into text"),
     "an error with U+0000": ("ValueError", "a␀b"),
     "an error with a lone surrogate": ("ValueError", r"a\?b"),
     "a long error": ("ValueError", "x … [0-9]+ characters cut … x"),
@@ -62,9 +62,7 @@ def neighbours(connection: Connection, count: int = 3) -> list[int]:
     return insert(connection, "good", {"n": 1}, count=count) + insert(connection, "good_async", {"n": 1}, count=count)
 
 
-def test_every_way_to_end_badly_is_the_jobs_own_failure(
-    worker: Worker, scene: Scene, connection: Connection
-) -> None:
+def test_every_way_to_end_badly_is_the_jobs_own_failure(worker: Worker, scene: Scene, connection: Connection) -> None:
     executors = {process.pid for process in worker.executors()}
     bad: dict[int, str] = {}
     good: list[int] = []
@@ -135,7 +133,7 @@ def test_payloads_that_cannot_be_read_fail_alone_and_for_good(
         for payload, words in poison:
             for task in ("good", "good_async"):
                 row = connection.execute(
-                    f"INSERT INTO pgtask.jobs (task, payload, max_retries) VALUES (%s, {payload}, 5) RETURNING id",  # type: ignore[arg-type]
+                    f"INSERT INTO pgtask.jobs (task, payload, max_retries) VALUES (%s, {payload}, 5) RETURNING id",
                     [task],
                 ).fetchone()
                 assert row is not None
@@ -146,7 +144,9 @@ def test_payloads_that_cannot_be_read_fail_alone_and_for_good(
 
     assert {ended(connection, id)["status"] for id in good} == {"completed"}
     assert scene.started() == set(good)
-    runs = connection.execute("SELECT job_id, status, attempt, error FROM pgtask.runs WHERE job_id = ANY (%s)", [[*bad]])
+    runs = connection.execute(
+        "SELECT job_id, status, attempt, error FROM pgtask.runs WHERE job_id = ANY (%s)", [[*bad]]
+    )
     for id, status, attempt, error in runs:
         assert (status, attempt) == ("failed", 1), bad[id]  # another attempt would fare no better
         assert re.search(bad.pop(id), error), error
@@ -154,8 +154,11 @@ def test_payloads_that_cannot_be_read_fail_alone_and_for_good(
 
 
 def test_arguments_that_do_not_fit_are_named(worker: Worker, connection: Connection) -> None:
-    wrong = [insert(connection, task, payload, max_retries=0)[0]
-             for task in ("good", "good_async") for payload in ({}, {"n": 1, "m": 2})]
+    wrong = [
+        insert(connection, task, payload, max_retries=0)[0]
+        for task in ("good", "good_async")
+        for payload in ({}, {"n": 1, "m": 2})
+    ]
 
     eventually(lambda: all_ended(connection, wrong))
 

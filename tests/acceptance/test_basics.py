@@ -8,7 +8,7 @@ import psycopg
 
 from tests.acceptance.fleet import Make
 from tests.checker import check
-from tests.rows import ago, ended, insert, number, statuses
+from tests.rows import ended, insert, number
 from tests.scene import Scene
 from tests.support import eventually
 

@@ -33,7 +33,9 @@ def test_a_thousand_jobs_run_at_once_on_a_thousand_slots(
     assert {run["status"] for run in check(connection, scene, ids, faultless=True)} == {"completed"}
 
 
-def test_plain_functions_and_coroutines_share_the_slots(make_worker: Make, scene: Scene, connection: Connection) -> None:
+def test_plain_functions_and_coroutines_share_the_slots(
+    make_worker: Make, scene: Scene, connection: Connection
+) -> None:
     make_worker(app="tests.acceptance.apps.crowd", concurrency=10, lease=60.0)
 
     # With a place less for either kind they would never all be there.

@@ -111,8 +111,8 @@ def test_a_completion_that_never_arrived_is_sent_again(
             "AND datname = current_database()"
         )
         for _ in range(3):
-            eventually(lambda: number(connection, f"SELECT count(*) {waiting}"))  # noqa: S608
-            number(connection, f"SELECT count(pg_terminate_backend(pid, 5000)) {waiting}")  # noqa: S608
+            eventually(lambda: number(connection, f"SELECT count(*) {waiting}"))
+            number(connection, f"SELECT count(pg_terminate_backend(pid, 5000)) {waiting}")
     eventually(lambda: all_ended(connection, ids))
 
     finals = check(connection, scene, ids, faultless=True)

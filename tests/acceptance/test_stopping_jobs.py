@@ -38,7 +38,7 @@ def cancel(connection: Connection, id: int) -> str:
 def test_an_attempt_that_overruns_its_timeout_is_stopped_and_charged(
     source: str, worker: Worker, scene: Scene, connection: Connection
 ) -> None:
-    columns = {"timeout": 0.1} if source == "job" else {}
+    columns: dict[str, Any] = {"timeout": 0.1} if source == "job" else {}
     if source == "queue":
         connection.execute("INSERT INTO pgtask.queues (name, timeout) VALUES ('default', 0.1)")
     tasks = ("brief", "brief_async") if source == "task" else ("spin", "spin_async")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -98,20 +99,31 @@ def test_every_connection_of_a_worker_is_replaced(make_worker: Make, scene: Scen
     assert number(connection, "SELECT count(*) FROM pgtask.workers") == 1
 
 
-@pytest.mark.parametrize("payload", ['{"rewind": "default", "priority": 1, "at": 1e300}', '{"rewind": 1}', "x" * 7000,
-                                     '{"rewind": "default", "priority": 1, "at": NaN}', "[]", '{"cancel": 1}', "",
-                                     '{"rewind": "default", "priority": 1, "at": -1e11}'])
-def test_a_notification_by_anyone_does_no_harm(
-    payload: str, make_worker: Make, scene: Scene, connection: Connection
-) -> None:
+FORGED = [
+    *('{"rewind": "default", "priority": 1, "at": 1e300}', '{"rewind": "default", "priority": 1, "at": -1e11}'),
+    *('{"rewind": "default", "priority": 1, "at": NaN}', '{"rewind": "default", "priority": 99999, "at": 1}'),
+    *(
+        '{"rewind": 1}',
+        '{"cancel": 1}',
+        '{"stop": 0}',
+        '{"cancel": 1, "attempt": 1, "worker": 1}',
+        "[]",
+        "",
+        "[" * 7000,
+    ),
+]
+
+
+def test_a_notification_by_anyone_does_no_harm(make_worker: Make, scene: Scene, connection: Connection) -> None:
     """Any role may send one, with anything in it."""
     worker = make_worker(poll=NEVER, lease=60.0)
     executors = {process.pid for process in worker.executors()}
-    eventually(lambda: asleep(connection))
 
-    connection.execute("SELECT pg_notify('pgtask', %s)", [payload])
-    ids = insert(connection, "quick", count=3)
-    eventually(lambda: all_ended(connection, ids))
+    for payload in FORGED:
+        eventually(lambda: asleep(connection))
+        connection.execute("SELECT pg_notify('pgtask', %s)", [payload])
+        ids = insert(connection, "quick", count=3)
+        eventually(lambda: all_ended(connection, ids))  # noqa: B023 - called at once
 
     assert {process.pid for process in worker.executors()} == executors
     assert not worker.said("refused|failed|died|not listening")
@@ -228,19 +240,44 @@ def test_a_paused_queue_rests_until_it_is_resumed(make_worker: Make, scene: Scen
     check(connection, scene, [*running, *paused, *others, *more], faultless=True)
 
 
-def test_priorities_hold_while_jobs_queue_up(make_worker: Make, scene: Scene, connection: Connection) -> None:
-    """On one slot, jobs start by queue, then priority, then time."""
+def test_jobs_start_by_queue_then_priority_then_time(make_worker: Make, scene: Scene, connection: Connection) -> None:
     connection.execute("INSERT INTO pgtask.queues (name, priority) VALUES ('first', 5), ('last', -5)")
+    lanes: list[dict[str, Any]] = [
+        *({"queue": "first", "priority": -100}, {"priority": 2}, {}, {"queue": "last", "priority": 100}),
+    ]
+    known = [insert(connection, "quick", **lane)[0] for lane in lanes]
     make_worker(concurrency=1, lease=60.0)
+    eventually(lambda: all_ended(connection, known))
     (holding,) = insert(connection, "hold", {"gate": "g"})
-    eventually(lambda: scene.started() == {holding})
-    last = insert(connection, "quick", queue="last", priority=100, scheduled_at=ago(100), count=2)
-    normal = insert(connection, "quick", count=2)
-    early = insert(connection, "quick", scheduled_at=ago(50), count=2)
-    high = insert(connection, "quick", priority=2, count=2)
-    first = insert(connection, "quick", queue="first", priority=-100, count=2)
+    eventually(lambda: holding in scene.started())
+    last, normal, high, first = (insert(connection, "quick", count=2, **lane) for lane in reversed(lanes))
+    # Inserted last, but due before; not so long before that only a full look would find them.
+    due = live(connection, holding)["scheduled_at"] + timedelta(milliseconds=1)
+    early = insert(connection, "quick", scheduled_at=due, count=2)
 
     scene.open("g")
     eventually(lambda: all_ended(connection, [*last, *normal, *early, *high, *first]))
 
-    assert [entry.id for entry in scene.entries()] == [holding, *first, *high, *early, *normal, *last]
+    begun = [entry.id for entry in scene.entries()]
+    assert begun[:4] == known
+    assert begun[4:] == [holding, *first, *high, *early, *normal, *last]
+
+
+def test_after_a_long_job_better_lanes_are_looked_for_first(
+    make_worker: Make, scene: Scene, connection: Connection
+) -> None:
+    """Lanes that came up while all slots were busy, so that the executor does not know them yet."""
+    make_worker(concurrency=1, lease=3.0)
+    (holding,) = insert(connection, "hold", {"gate": "g"})
+    eventually(lambda: scene.started() == {holding})
+    normal = insert(connection, "quick", count=2)
+    urgent = insert(connection, "quick", priority=3, count=2)
+    beats = "SELECT extract(epoch FROM heartbeat_at) * 1e6 FROM pgtask.workers"
+    for _ in range(4):  # one each second: long enough for what was looked at before to be stale
+        beat = number(connection, beats)
+        eventually(lambda: number(connection, beats) > beat)  # noqa: B023 - called at once
+
+    scene.open("g")
+    eventually(lambda: all_ended(connection, normal + urgent))
+
+    assert [entry.id for entry in scene.entries()] == [holding, *urgent, *normal]

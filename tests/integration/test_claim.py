@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from itertools import product
 
 import psycopg
 import pytest
@@ -54,7 +54,7 @@ def test_no_index_mentions_a_column_that_a_claim_changes(connection: psycopg.Con
 
 BAD_PLANS = [
     dict(zip(("enable_nestloop", "enable_hashjoin", "enable_mergejoin", "enable_tidscan"), choice, strict=True))
-    for choice in product(("on", "off"), repeat=4)
+    for choice in itertools.product(("on", "off"), repeat=4)
 ]
 
 
@@ -79,7 +79,9 @@ def test_a_claim_never_takes_more_than_its_limit(settings: dict[str, str], conne
 
 
 @pytest.mark.parametrize("limit", [1, 3, 100])
-def test_a_claim_takes_as_many_as_there_are_up_to_its_limit(limit: int, work: Work, connection: psycopg.Connection) -> None:
+def test_a_claim_takes_as_many_as_there_are_up_to_its_limit(
+    limit: int, work: Work, connection: psycopg.Connection
+) -> None:
     insert(connection, "t", count=10)
 
     assert len(work.claim(limit)) == min(limit, 10)
@@ -179,9 +181,7 @@ def test_rows_that_others_hold_are_skipped_without_waiting(
         assert [row.id for row in work.claim()] == [first, third]
 
 
-def test_two_executors_never_claim_the_same_job(
-    make_work: Callable[..., Work], connection: psycopg.Connection
-) -> None:
+def test_two_executors_never_claim_the_same_job(make_work: Callable[..., Work], connection: psycopg.Connection) -> None:
     ids = insert(connection, "t", count=600)
     taken: list[list[int]] = [[], [], []]
     start = threading.Barrier(len(taken))
@@ -200,7 +200,7 @@ def test_two_executors_never_claim_the_same_job(
     for thread in threads:
         thread.join()
 
-    assert sorted(sum(taken, [])) == ids
+    assert sorted(itertools.chain(*taken)) == ids
 
 
 def test_only_rows_behind_the_watermark_are_looked_at(work: Work, connection: psycopg.Connection) -> None:

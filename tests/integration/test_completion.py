@@ -42,7 +42,12 @@ def test_a_completed_job_moves_to_the_history_with_all_its_columns(work: Work, c
         *("task", "payload", "unique_key", "traceparent", "tags", "progress_message"),
     )
     assert {name: run[name] for name in kept} == {name: before[name] for name in kept}
-    assert (run["outcome"], run["status"], run["claims"], run["result"]) == ("completed", "completed", 1, {"done": True})
+    assert (run["outcome"], run["status"], run["claims"], run["result"]) == (
+        "completed",
+        "completed",
+        1,
+        {"done": True},
+    )
     assert (run["error"], run["error_type"], run["traceback"]) == (None, None, None)
 
 

@@ -17,8 +17,14 @@ JITTER = 0.1
 
 def wait(connection: psycopg.Connection, id: int) -> float:
     """Seconds until the job is due."""
-    return float(number(connection, "SELECT extract(epoch FROM scheduled_at - now()) * 1e6 FROM pgtask.jobs "
-                                    "WHERE id = %s", [id])) / 1e6
+    return (
+        float(
+            number(
+                connection, "SELECT extract(epoch FROM scheduled_at - now()) * 1e6 FROM pgtask.jobs WHERE id = %s", [id]
+            )
+        )
+        / 1e6
+    )
 
 
 def fail(work: Work, connection: psycopg.Connection, id: int, times: int = 1) -> None:
@@ -58,18 +64,21 @@ OF_QUEUE = (4, "fixed", 3000.0, 9000.0)
 BUILT_IN = (3, "exponential", 15.0, 3600.0)
 
 
-def set_policies(
-    connection: psycopg.Connection, *, of_job: bool, of_task: bool, of_queue: bool
-) -> int:
+def set_policies(connection: psycopg.Connection, *, of_job: bool, of_task: bool, of_queue: bool) -> int:
     if of_task:
         connection.execute(
             "INSERT INTO pgtask.tasks (name, max_retries, retry_strategy, retry_delay, max_retry_delay) "
-            "VALUES ('t', %s, %s, %s, %s)", OF_TASK)
+            "VALUES ('t', %s, %s, %s, %s)",
+            OF_TASK,
+        )
     if of_queue:
         connection.execute(
             "INSERT INTO pgtask.queues (name, max_retries, retry_strategy, retry_delay, max_retry_delay) "
-            "VALUES ('default', %s, %s, %s, %s)", OF_QUEUE)
-    (id,) = insert(connection, "t", **(dict(zip(POLICY, OF_JOB, strict=True)) if of_job else {}))
+            "VALUES ('default', %s, %s, %s, %s)",
+            OF_QUEUE,
+        )
+    columns: dict[str, Any] = dict(zip(POLICY, OF_JOB, strict=True)) if of_job else {}
+    (id,) = insert(connection, "t", **columns)
     return id
 
 
@@ -121,9 +130,7 @@ def test_each_column_of_the_policy_is_inherited_by_itself(work: Work, connection
 def test_the_backoff_grows_by_its_strategy_up_to_its_limit(
     strategy: str, expected: list[float], work: Work, connection: psycopg.Connection
 ) -> None:
-    (id,) = insert(
-        connection, "t", retry_strategy=strategy, retry_delay=100, max_retry_delay=1000, max_retries=-1
-    )
+    (id,) = insert(connection, "t", retry_strategy=strategy, retry_delay=100, max_retry_delay=1000, max_retries=-1)
     waits = []
     for _ in expected:
         fail(work, connection, id)
@@ -154,9 +161,7 @@ def test_a_long_series_of_retries_does_not_overflow(work: Work, connection: psyc
 
 
 @pytest.mark.parametrize("max_retries", [0, 1, 3])
-def test_after_its_retries_a_job_fails_for_good(
-    max_retries: int, work: Work, connection: psycopg.Connection
-) -> None:
+def test_after_its_retries_a_job_fails_for_good(max_retries: int, work: Work, connection: psycopg.Connection) -> None:
     (id,) = insert(connection, "t", {"a": 1}, max_retries=max_retries, unique_key="k", tags=["x"])
 
     fail(work, connection, id, max_retries + 1)

@@ -342,18 +342,28 @@ def test_one_leads_at_a_time(connection: Connection) -> None:
     def term() -> int:
         return number(connection, "SELECT term FROM pgtask.leader")
 
-    assert ownership.lead(connection, "x", 1, 30)
-    assert ownership.lead(connection, "x", 1, 30)
-    assert not ownership.lead(connection, "x", 2, 30)
-    assert ownership.lead(connection, "y", 2, 30)
+    one, two = (add_worker(connection, age=60) for _ in range(2))
+    assert ownership.lead(connection, "x", one, 30)
+    assert ownership.lead(connection, "x", one, 30)
+    assert not ownership.lead(connection, "x", two, 30)
+    assert ownership.lead(connection, "y", two, 30)
     connection.execute("DELETE FROM pgtask.leader WHERE name = 'y'")
     assert term() == 1
 
-    ownership.resign(connection, "x", 2)
-    assert not ownership.lead(connection, "x", 2, 30)
-    ownership.resign(connection, "x", 1)
-    assert ownership.lead(connection, "x", 2, 30)
+    ownership.resign(connection, "x", two)
+    assert not ownership.lead(connection, "x", two, 30)
+    ownership.resign(connection, "x", one)
+    assert ownership.lead(connection, "x", two, 30)
     assert term() == 2
     connection.execute("UPDATE pgtask.leader SET expires_at = now() - interval '1 s'")
-    assert ownership.lead(connection, "x", 1, 30)
+    assert ownership.lead(connection, "x", one, 30)
     assert term() == 3
+
+
+def test_only_a_worker_whose_lease_was_unbroken_for_a_whole_period_leads(connection: Connection) -> None:
+    young, expired, old = add_worker(connection), add_worker(connection, age=60), add_worker(connection, age=60)
+    expire(connection, expired)
+
+    assert not ownership.lead(connection, "x", young, 30)
+    assert not ownership.lead(connection, "x", expired, 30)
+    assert ownership.lead(connection, "x", old, 30)

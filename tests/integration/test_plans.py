@@ -1,4 +1,4 @@
-"""The plans of the hot statements, as an executor's connection gets them on a full table, with and without statistics."""
+"""The plans of the hot statements, as an executor's connection gets them on a full table, statistics or none."""
 
 from __future__ import annotations
 
@@ -131,9 +131,9 @@ def test_completing_finds_each_job_by_its_id(hot: Connection, connection: Connec
 
     assert plan["Actual Rows"] == 100
     assert scans(plan) == [("Index Scan", "jobs_pkey")]
-    assert [node["Node Type"] for node in nodes(plan) if "Join" in node["Node Type"] or "Loop" in node["Node Type"]] == [
-        "Nested Loop"
-    ]
+    assert [
+        node["Node Type"] for node in nodes(plan) if "Join" in node["Node Type"] or "Loop" in node["Node Type"]
+    ] == ["Nested Loop"]
 
 
 def test_ending_finds_each_job_by_its_id(hot: Connection, connection: Connection) -> None:

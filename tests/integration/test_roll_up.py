@@ -25,16 +25,21 @@ def run(
 ) -> None:
     connection.execute(
         """
-        INSERT INTO pgtask.runs (job_id, finished_at, started_at, scheduled_at, attempt, outcome, priority, final, queue,
-                                 task, status)
+        INSERT INTO pgtask.runs (job_id, finished_at, started_at, scheduled_at, attempt, outcome, priority, final,
+                                 queue, task, status)
         SELECT 1, at, at - make_interval(secs => %(ran)s), at - make_interval(secs => %(ran)s + %(waited)s), 1,
                %(outcome)s::pgtask.run_outcome, 1, %(final)s, %(queue)s, %(task)s,
                CASE WHEN %(final)s THEN 'failed'::pgtask.job_status END
           FROM (SELECT date_trunc('minute', now()) - make_interval(mins => %(minutes)s) + interval '1 s') x (at)
         """,
         {
-            **{"outcome": outcome, "minutes": minutes_ago, "final": final, "queue": queue, "task": task},
-            **{"waited": waited, "ran": ran},
+            "outcome": outcome,
+            "minutes": minutes_ago,
+            "final": final,
+            "queue": queue,
+            "task": task,
+            "waited": waited,
+            "ran": ran,
         },
     )
 
@@ -42,8 +47,8 @@ def run(
 def minutes(connection: Connection) -> list[dict[str, Any]]:
     with connection.cursor(row_factory=dict_row) as cursor:
         cursor.execute(
-            "SELECT (extract(epoch FROM date_trunc('minute', now()) - minute) / 60)::int AS ago, queue, task, completed, "
-            "failed, retried, cancelled, lost, run_seconds, wait_seconds, max_run_seconds, max_wait_seconds "
+            "SELECT (extract(epoch FROM date_trunc('minute', now()) - minute) / 60)::int AS ago, queue, task, "
+            "completed, failed, retried, cancelled, lost, run_seconds, wait_seconds, max_run_seconds, max_wait_seconds "
             "FROM pgtask.stats_minute ORDER BY minute, queue, task"
         )
         return cursor.fetchall()
@@ -61,9 +66,19 @@ def test_every_outcome_has_its_column(connection: Connection) -> None:
 
     (row,) = minutes(connection)
     assert row | {"ago": 0} == {
-        **{"ago": 0, "queue": "q", "task": "t", "completed": 2, "failed": 2, "retried": 3, "cancelled": 1, "lost": 1},
+        "ago": 0,
+        "queue": "q",
+        "task": "t",
+        "completed": 2,
+        "failed": 2,
+        "retried": 3,
+        "cancelled": 1,
+        "lost": 1,
         # Over the seven that ran to an end of their own.
-        **{"run_seconds": 21.0, "wait_seconds": 14.0, "max_run_seconds": 3.0, "max_wait_seconds": 2.0},
+        "run_seconds": 21.0,
+        "wait_seconds": 14.0,
+        "max_run_seconds": 3.0,
+        "max_wait_seconds": 2.0,
     }
 
 

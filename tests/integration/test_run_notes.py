@@ -24,7 +24,9 @@ def test_progress_is_written_to_the_running_job(work: Work, connection: Connecti
 
     write(work, Notes(progress={first: (1, 40, "half"), second: (1, 100, None)}))
 
-    shown = [(live(connection, id)["progress"], live(connection, id)["progress_message"]) for id in (first, second, third)]
+    shown = [
+        (live(connection, id)["progress"], live(connection, id)["progress_message"]) for id in (first, second, third)
+    ]
     assert shown == [(40, "half"), (100, None), (None, None)]
 
 

@@ -80,8 +80,7 @@ REFUSED: list[LiteralString] = [
     "(task, unique_key) VALUES ('t', '')",
     "(task, unique_key) VALUES ('t', repeat('x', 513))",
     "(task, traceparent) VALUES ('t', repeat('x', 257))",
-    "(task, tags) VALUES ('t', ARRAY[repeat('x', 100000) || random()::text, (SELECT string_agg(md5(i::text), '') "
-    "FROM generate_series(1, 500) i)])",
+    "(task, tags) SELECT 't', array_agg(md5(i::text)) FROM generate_series(1, 500) i",
     "(task, progress) VALUES ('t', 101)",
 ]
 
@@ -90,7 +89,6 @@ def test_a_plain_insert_out_of_bounds_is_refused(connection: Connection) -> None
     for values in REFUSED:
         with pytest.raises((errors.DataError, errors.IntegrityError)):
             connection.execute("INSERT INTO pgtask.jobs " + values)
-            pytest.fail(f"accepted: {values}")
 
 
 def test_one_live_job_holds_a_unique_key_across_all_tasks(work: Work, connection: Connection) -> None:
@@ -139,9 +137,18 @@ def test_enqueue_takes_every_option(connection: Connection) -> None:
     row = live(connection, id)
     assert (row["scheduled_at"] - row["created_at"]).total_seconds() == 90
     expected = {
-        **{"task": "t", "payload": {"a": 1}, "queue": "q", "priority": -5, "unique_key": "k", "max_retries": -1},
-        **{"retry_strategy": "linear", "retry_delay": 120, "max_retry_delay": 3600, "timeout": 1.5},
-        **{"tags": ["a", "b"], "traceparent": "00-x"},
+        "task": "t",
+        "payload": {"a": 1},
+        "queue": "q",
+        "priority": -5,
+        "unique_key": "k",
+        "max_retries": -1,
+        "retry_strategy": "linear",
+        "retry_delay": 120,
+        "max_retry_delay": 3600,
+        "timeout": 1.5,
+        "tags": ["a", "b"],
+        "traceparent": "00-x",
     }
     assert {name: row[name] for name in expected} == expected
 
@@ -171,9 +178,7 @@ def test_enqueue_takes_an_instant(connection: Connection) -> None:
         ("'t', scheduled_at => 'infinity'", "23514", "jobs_scheduled_at_range"),
     ],
 )
-def test_enqueue_says_why_it_refuses(
-    arguments: LiteralString, code: str, words: str, connection: Connection
-) -> None:
+def test_enqueue_says_why_it_refuses(arguments: LiteralString, code: str, words: str, connection: Connection) -> None:
     with pytest.raises(psycopg.Error, match=words) as caught:
         enqueue(connection, arguments)
 
@@ -222,7 +227,9 @@ def test_a_race_for_a_unique_key_has_one_winner(commits: bool, database: str, co
 def test_a_search_path_cannot_lead_the_functions_astray(connection: Connection) -> None:
     connection.execute("CREATE SCHEMA evil")
     connection.execute("CREATE TABLE evil.jobs (id bigint)")
-    connection.execute("CREATE FUNCTION evil.now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT '-infinity'::timestamptz $$")
+    connection.execute(
+        "CREATE FUNCTION evil.now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT '-infinity'::timestamptz $$"
+    )
     connection.execute("CREATE TEMP TABLE tasks (name text, queue text)")
     connection.execute("SET search_path = evil, pg_temp, pg_catalog")
 
@@ -276,8 +283,18 @@ def test_a_change_of_queues_notifies(database: str, connection: Connection) -> N
 
 def test_cancelling_a_waiting_job_ends_it(connection: Connection) -> None:
     (id,) = insert(
-        connection, "t", {"a": 1}, queue="q", priority=5, unique_key="k", tags=["x"], max_retries=2,
-        retry_strategy="fixed", scheduled_at=ago(-60), attempt=3, retry_count=2,
+        connection,
+        "t",
+        {"a": 1},
+        queue="q",
+        priority=5,
+        unique_key="k",
+        tags=["x"],
+        max_retries=2,
+        retry_strategy="fixed",
+        scheduled_at=ago(-60),
+        attempt=3,
+        retry_count=2,
     )
     before = live(connection, id)
 
@@ -329,8 +346,20 @@ def test_a_retry_by_hand_puts_the_job_back_with_fresh_retries(
     work: Work, database: str, connection: Connection
 ) -> None:
     id = failed(
-        work, connection, queue="q", priority=4, unique_key="k", tags=["x"], retry_strategy="linear", retry_delay=3,
-        max_retry_delay=9, timeout=8, traceparent="00-1", attempt=5, retry_count=0, crash_count=2,
+        work,
+        connection,
+        queue="q",
+        priority=4,
+        unique_key="k",
+        tags=["x"],
+        retry_strategy="linear",
+        retry_delay=3,
+        max_retry_delay=9,
+        timeout=8,
+        traceparent="00-1",
+        attempt=5,
+        retry_count=0,
+        crash_count=2,
     )
     before = ended(connection, id)
     with psycopg.connect(database, autocommit=True) as listening:
@@ -393,9 +422,7 @@ def test_a_retry_is_refused_while_another_job_holds_the_unique_key(work: Work, c
     assert call(connection, "SELECT pgtask.retry(%s)", id) == "pending"
 
 
-def test_of_two_retries_at_once_one_finds_the_job_live(
-    work: Work, database: str, connection: Connection
-) -> None:
+def test_of_two_retries_at_once_one_finds_the_job_live(work: Work, database: str, connection: Connection) -> None:
     id = failed(work, connection)
     with psycopg.connect(database) as first, psycopg.connect(database, autocommit=True) as second:
         assert call(first, "SELECT pgtask.retry(%s)", id) == "pending"

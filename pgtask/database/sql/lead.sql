@@ -1,6 +1,15 @@
--- Takes or renews a leadership; the term grows with each change of holder. Nothing comes back while another holds it.
+-- Takes or renews a leadership; the term grows with each change of holder. Nothing comes back, and nothing is locked, while
+-- another holds it. Only a worker whose own lease has been unbroken for a full period may lead, as the leader rescues.
+-- Index: leader_pkey, workers_pkey.
 INSERT INTO pgtask.leader AS l (name, holder, expires_at)
-VALUES (%(name)s::text, %(worker_id)s::int4, now() + make_interval(secs => %(seconds)s::float8))
+SELECT %(name)s::text, me.id, now() + make_interval(secs => %(seconds)s::float8)
+  FROM pgtask.workers me
+ WHERE me.id = %(worker_id)s::int4
+   AND me.dead_at IS NULL
+   AND me.expires_at > now()
+   AND me.live_since + make_interval(secs => me.lease) <= now()
+   AND NOT EXISTS (SELECT FROM pgtask.leader other
+                    WHERE other.name = %(name)s::text AND other.holder <> me.id AND other.expires_at > now())
 ON CONFLICT (name) DO UPDATE
    SET term = l.term + (l.holder <> excluded.holder)::int4,
        elected_at = CASE WHEN l.holder <> excluded.holder THEN now() ELSE l.elected_at END,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import Any
 
 from pgtask import JobContext, PgTask, Retry
@@ -45,43 +43,15 @@ def hold(gate: str) -> str:
 @tasks.task(name="hold_async")
 async def hold_async(gate: str) -> str:
     note()
-    while not scene.is_open(gate):
-        await asyncio.sleep(0.005)
+    await scene.pass_through_async(gate)
     note("end")
     return gate
 
 
-@tasks.task(name="sleep")
-def sleep(seconds: float) -> None:
-    note()
-    time.sleep(seconds)
-
-
-@tasks.task(name="watchful")
-def watchful(ctx: JobContext) -> None:
-    """Runs until it is told to stop, and says so itself."""
-    note()
-    while not ctx.cancelled:
-        time.sleep(0.005)
-    note("told")
-    ctx.raise_if_cancelled()
-
-
-@tasks.task(name="stubborn")
-def stubborn(ctx: JobContext) -> str:
-    """Is told to stop, and completes all the same."""
-    note()
-    while not ctx.cancelled:
-        time.sleep(0.005)
-    return "done"
-
-
 @tasks.task(name="fail", max_retries=2, retry=Retry.fixed(0))
-def fail(times: int) -> int:
+def fail(ctx: JobContext, times: int) -> int:
     """Fails so often before it succeeds."""
     note()
-    attempt = running_attempt()
-    assert attempt is not None
-    if attempt.retry_count < times:
-        raise ValueError(f"failure {attempt.retry_count + 1}")
-    return attempt.retry_count
+    if ctx.retry_count < times:
+        raise ValueError(f"failure {ctx.retry_count + 1}")
+    return ctx.retry_count

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pgtask import PgTask
@@ -16,7 +16,7 @@ class Own(BaseException):
     """A BaseException of the application's own."""
 
 
-class Unspeakable(Exception):
+class UnspeakableError(Exception):
     """Cannot be turned into text."""
 
     def __str__(self) -> str:
@@ -28,6 +28,10 @@ class Treacherous(dict[str, Any]):
 
     def items(self) -> Any:
         raise SystemExit("from items()")
+
+
+def iter_nothing() -> Iterator[int]:
+    yield from ()
 
 
 def circular() -> list[Any]:
@@ -71,7 +75,7 @@ WAYS: dict[str, Callable[[], Any]] = {
     "CancelledError": lambda: throw(asyncio.CancelledError()),
     "its own BaseException": lambda: throw(Own("mine")),
     "a group": lambda: throw(BaseExceptionGroup("several", [ValueError("one"), KeyboardInterrupt("two")])),
-    "an unspeakable error": lambda: throw(Unspeakable()),
+    "an unspeakable error": lambda: throw(UnspeakableError()),
     "an error with U+0000": lambda: throw(ValueError("a\0b")),
     "an error with a lone surrogate": lambda: throw(ValueError("a\ud800b")),
     "a long error": lambda: throw(ValueError("x" * 10_000_000)),
@@ -81,7 +85,7 @@ WAYS: dict[str, Callable[[], Any]] = {
     "a set": lambda: {1, 2},
     "bytes": lambda: b"x",
     "an object": object,
-    "a generator": lambda: (n for n in ()),
+    "a generator": iter_nothing,
     "NaN": lambda: float("nan"),
     "a circle": circular,
     "a deep value": deep,

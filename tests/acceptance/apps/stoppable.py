@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 
 from pgtask import JobCancelled, JobContext, PgTask
@@ -24,8 +25,8 @@ def spin() -> None:
 @tasks.task(name="spin_async", max_retries=0)
 async def spin_async() -> None:
     note()
-    while True:
-        await asyncio.sleep(0.001)
+    for n in itertools.count():
+        await asyncio.sleep(0.001 * (n % 2))
 
 
 @tasks.task(name="watch", max_retries=0)
@@ -73,8 +74,7 @@ async def tidy_async() -> None:
     try:
         await asyncio.sleep(60)
     finally:
-        while not scene.is_open("cleaned"):
-            await asyncio.sleep(0.005)
+        await scene.pass_through_async("cleaned")
         note("tidied")
 
 
@@ -126,5 +126,4 @@ def hold(gate: str) -> None:
 @tasks.task(name="hold_async", max_retries=0)
 async def hold_async(gate: str) -> None:
     note()
-    while not scene.is_open(gate):
-        await asyncio.sleep(0.005)
+    await scene.pass_through_async(gate)

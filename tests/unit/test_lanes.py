@@ -1,0 +1,233 @@
+"""The lanes of an executor: their order, their turns, and how far each watermark may move."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pgtask.database.work import START, ClaimedRow, LaneRow, Position
+from pgtask.engine import lanes as module
+from pgtask.engine.lanes import LANES_PER_CLAIM, SLACK, Lane, Lanes
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+Key = tuple[str, int]
+
+
+def row(queue: str = "q", priority: int = 1, rank: int = 0, *, instant: datetime = NOW) -> LaneRow:
+    return LaneRow(queue, priority, rank, None, None, instant)
+
+
+def known(*rows: LaneRow) -> Lanes:
+    lanes = Lanes()
+    assert lanes.update(rows or [row()])
+    return lanes
+
+
+def job(id: int, at: datetime, queue: str = "q", priority: int = 1) -> ClaimedRow:
+    return (id, 1, "t", queue, priority, "{}", None, 0, at)
+
+
+def only(lanes: Lanes) -> Lane:
+    (lane,) = lanes.all()
+    return lane
+
+
+def keys(lanes: Lanes, limit: int = 10) -> list[Key]:
+    claim = lanes.next_claim(limit)
+    assert claim is not None
+    assert [lane.key for lane in claim[1]] == list(zip(claim[0].queues, claim[0].priorities, strict=True))
+    return [lane.key for lane in claim[1]]
+
+
+# The order
+
+
+def test_lanes_come_by_queue_priority_then_priority() -> None:
+    lanes = known(row("b", 5), row("a", 1), row("c", 1, 9), row("d", -3, 9), row("a", 7, -1))
+
+    assert keys(lanes) == [("c", 1), ("d", -3), ("b", 5), ("a", 1), ("a", 7)]
+
+
+def test_lanes_of_equal_rank_take_turns_in_coming_first() -> None:
+    lanes = known(row("a"), row("b"), row("c"), row("best", 2))
+
+    rounds = [keys(lanes) for _ in range(3)]
+
+    assert [round_[0] for round_ in rounds] == [("best", 2)] * 3
+    assert {round_[1] for round_ in rounds} == {("a", 1), ("b", 1), ("c", 1)}
+
+
+@pytest.mark.parametrize("count", [17, 40, 100, 1000])
+def test_of_very_many_lanes_each_gets_its_turn(count: int) -> None:
+    lanes = known(*[row(f"q{n:04}") for n in range(count)])
+
+    seen: set[Key] = set()
+    for _ in range(3 * count // LANES_PER_CLAIM + 3):
+        picked = keys(lanes)
+        assert len(picked) == len(set(picked)) == LANES_PER_CLAIM
+        seen.update(picked)
+
+    assert len(seen) == count
+
+
+def test_a_better_lane_is_never_left_out_for_one_of_lower_rank() -> None:
+    lanes = known(*[row(f"q{n}", 2) for n in range(10)], *[row(f"q{n}", 1) for n in range(100)])
+
+    for _ in range(10):
+        picked = keys(lanes)
+        assert {key for key in picked if key[1] == 2} == {(f"q{n}", 2) for n in range(10)}
+        assert picked[:10] == [key for key in picked if key[1] == 2]
+
+
+def test_lanes_that_came_up_short_are_left_out_until_refreshed() -> None:
+    lanes = known(row("a"), row("b"))
+    first, second = lanes.all()
+
+    assert lanes.came_short([first])
+    assert keys(lanes) == [second.key]
+    assert not lanes.came_short([second])
+    assert lanes.next_claim(5) is None
+    lanes.refresh()
+    assert sorted(keys(lanes)) == [first.key, second.key]
+
+
+def test_a_claim_carries_each_lanes_watermark() -> None:
+    lanes = known(row("a"), row("b"))
+    a, _ = lanes.all()
+    a.watermark = Position(NOW, 7)
+
+    claim = lanes.next_claim(5)
+
+    assert claim is not None
+    places = dict(zip(claim[0].queues, zip(claim[0].after_times, claim[0].after_ids, strict=True), strict=True))
+    assert places == {"a": (NOW, 7), "b": (START.time, START.id)}
+    assert claim[0].limit == 5
+
+
+def test_a_lane_not_yet_settled_is_left_to_those_who_settle_it() -> None:
+    lanes = known(row("a"), row("b"))
+    a, b = lanes.all()
+    a.settled = False
+
+    assert lanes.unsettled() is a
+    assert keys(lanes) == [b.key]
+    assert not lanes.came_short([b])
+
+
+# What sweeps bring
+
+
+def test_a_sweep_tells_whether_it_brought_news() -> None:
+    lanes = known(row("a"))
+
+    assert not lanes.update([row("a")])
+    assert lanes.update([row("a"), row("b")])
+    assert lanes.update([row("a", rank=5), row("b")])
+    assert keys(lanes)[0] == ("a", 1)
+
+
+def test_a_sweep_keeps_the_watermarks() -> None:
+    lanes = known()
+    only(lanes).watermark = Position(NOW, 7)
+
+    lanes.update([row(), row("b")])
+
+    assert lanes.all()[1].watermark == Position(NOW, 7)
+
+
+def test_a_lane_that_held_nothing_for_a_while_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    lanes = known(row("a"), row("b"))
+    later = module.time.monotonic() + 61
+    monkeypatch.setattr(module.time, "monotonic", lambda: later)
+
+    lanes.update([row("b")])
+
+    assert [lane.key for lane in lanes.all()] == [("b", 1)]
+
+
+def test_a_lane_knows_its_queues_timeout() -> None:
+    lanes = known(LaneRow("q", 1, 0, 12.5, None, NOW))
+
+    assert lanes.timeout("q", 1) == 12.5
+    assert lanes.timeout("q", 2) is None
+
+
+# The watermark
+
+
+def test_the_watermark_moves_to_the_last_job_claimed_in_each_lane() -> None:
+    lanes = known(row("a"), row("b"), row("c"))
+    old = NOW - timedelta(minutes=5)
+    rows = [job(3, old, "a"), job(9, old, "b"), job(4, old + timedelta(seconds=1), "a")]
+
+    lanes.advance(lanes.in_order(rows))
+
+    marks = {lane.key[0]: lane.watermark for lane in lanes.all()}
+    assert marks == {"a": Position(old + timedelta(seconds=1), 4), "b": Position(old, 9), "c": START}
+
+
+def test_the_watermark_stays_behind_the_present_by_the_slack() -> None:
+    lanes = known()
+
+    lanes.advance([job(5, NOW)])
+
+    reached = only(lanes).watermark
+    assert NOW - SLACK <= reached.time < NOW
+    assert reached.id == 0
+
+
+def test_the_watermark_never_goes_back_by_itself() -> None:
+    lanes = known()
+    lanes.advance([job(5, NOW - timedelta(minutes=1))])
+
+    lanes.advance([job(6, NOW - timedelta(minutes=2))])
+
+    assert only(lanes).watermark == Position(NOW - timedelta(minutes=1), 5)
+
+
+def test_a_job_of_a_lane_not_known_moves_nothing() -> None:
+    lanes = known()
+
+    lanes.advance([job(5, NOW - timedelta(minutes=1), "elsewhere")])
+
+    assert only(lanes).watermark == START
+
+
+def test_rewinding_shows_the_rows_from_an_instant_on_again() -> None:
+    lanes = known()
+    lanes.advance([job(5, NOW - timedelta(minutes=1))])
+    instant = NOW - timedelta(minutes=2)
+
+    lanes.rewind("q", 1, instant)
+
+    assert only(lanes).watermark < Position(instant, 0)
+    assert only(lanes).watermark.time >= instant - SLACK
+
+
+@pytest.mark.parametrize("where", [("q", 2), ("r", 1)])
+def test_rewinding_another_lane_moves_nothing(where: Any) -> None:
+    lanes = known()
+    lanes.advance([job(5, NOW - timedelta(minutes=1))])
+
+    lanes.rewind(*where, NOW - timedelta(minutes=2))
+
+    assert only(lanes).watermark == Position(NOW - timedelta(minutes=1), 5)
+
+
+def test_rewinding_to_what_is_still_ahead_moves_nothing() -> None:
+    lanes = known()
+    lanes.advance([job(5, NOW - timedelta(minutes=2))])
+
+    lanes.rewind("q", 1, NOW - timedelta(minutes=1))
+
+    assert only(lanes).watermark == Position(NOW - timedelta(minutes=2), 5)
+
+
+def test_the_jobs_of_a_claim_are_put_in_the_order_of_their_lanes_and_times() -> None:
+    lanes = known(row("a", 1), row("b", 1, 5), row("a", 3))
+    early, late = NOW - timedelta(minutes=2), NOW - timedelta(minutes=1)
+    rows = [job(1, late, "a"), job(2, early, "a"), job(3, late, "a", 3), job(5, late, "b"), job(4, late, "b")]
+
+    assert [row[0] for row in lanes.in_order(rows)] == [4, 5, 3, 2, 1]
