@@ -97,10 +97,11 @@ def test_immediate_restarts_under_load_lose_and_repeat_nothing(server: embedded.
         assert worker.terminate() == 0
 
 
-def restarted(home: Path) -> embedded.EmbeddedServer | None:
-    with contextlib.suppress(EmbeddedServerError):
+def restarted(home: Path) -> embedded.EmbeddedServer:
+    try:
         return embedded.start(home)
-    return None
+    except EmbeddedServerError as error:
+        raise AssertionError("the server is not up again") from error
 
 
 def test_executors_whose_backends_are_terminated_lose_and_repeat_nothing(
