@@ -25,7 +25,11 @@ Side = Callable[[], float]
 
 
 class BenchError(PgTaskError):
-    """Something could not be measured."""
+    """What was measured went wrong, so its figures mean nothing."""
+
+
+class NotHereError(PgTaskError):
+    """This cannot be measured here; the others can."""
 
 
 @dataclass(frozen=True, slots=True)

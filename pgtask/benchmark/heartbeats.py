@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from itertools import cycle
 
 from pgtask.benchmark import processes
-from pgtask.benchmark.bench import Bench, BenchError
+from pgtask.benchmark.bench import Bench, BenchError, NotHereError
 from pgtask.benchmark.figures import Figure
 from pgtask.database import measuring, ownership
 from pgtask.database.connection import STATEMENT_TIMEOUT, Connection
@@ -84,7 +84,7 @@ def _register(bench: Bench) -> dict[int, list[tuple[int, int]]]:
 def _share(bench: Bench, ids: list[int], interval: float, act: Act) -> float:
     """Per cent of a core that the server spends on `act` by each worker at each interval, evenly spread over it.
 
-    Raises BenchError when the server runs on another machine.
+    Raises NotHereError when the server runs on another machine.
     """
     seconds = bench.count(10, 3)
     with ExitStack() as stack:
@@ -93,7 +93,7 @@ def _share(bench: Bench, ids: list[int], interval: float, act: Act) -> float:
             act(connection, id)
         servers = processes.local_servers(measuring.backends(bench.connection))
         if not servers:
-            raise BenchError("The server's processor time can be seen only where it runs: measure there.")
+            raise NotHereError("the processor time of the server can be seen only on its own machine")
         before, began = processes.cpu_seconds(servers), time.monotonic()
         turns = cycle(zip(cycle(connections), ids, strict=False))
         for number, (connection, id) in enumerate(turns):

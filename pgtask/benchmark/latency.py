@@ -9,10 +9,9 @@ from contextlib import AbstractContextManager, nullcontext
 
 from pgtask.benchmark import floor
 from pgtask.benchmark.bench import Bench
-from pgtask.benchmark.figures import Figure, Target
+from pgtask.benchmark.figures import Figure, Floor, Target
 from pgtask.database import jobs, measuring
 from pgtask.database.measuring import Stretch
-from pgtask.engine.child import WorkerProcess
 from pgtask.model.job import NewJob
 from pgtask.model.percentile import percentile
 
@@ -31,47 +30,51 @@ _TARGETS: Targets = {
 
 def measure(bench: Bench) -> list[Figure]:
     """Percentiles of the pickup latency, idle and under load."""
-    figures = _measure(bench, "idle", "pickup, idle worker", nullcontext(), _TARGETS)
-    if bench.pgbench is not None:
-        load = bench.pgbench.load(bench.url, floor.INSERT_ONE, rate=LOAD)
-        figures += _measure(bench, "load", f"pickup at {LOAD:,} jobs/s", load, {})
+    idle: list[list[float]] = []
+    loaded: list[list[float]] = []
+    least: list[float] = []
+    for run in range(bench.runs):
+        where = f"run {run + 1} of {bench.runs}"
+        if bench.pgbench is not None:
+            bench.say(f"pickup: floor, {where}")
+            least.append(floor.insert_and_claim(bench, bench.count(500, 50)) * 1000)
+        bench.say(f"pickup: idle worker, {where}")
+        idle.append(_pickups(bench, nullcontext()))
+        if bench.pgbench is not None:
+            bench.say(f"pickup: busy worker, {where}")
+            loaded.append(_pickups(bench, bench.pgbench.load(bench.url, floor.INSERT_ONE, rate=LOAD)))
+    least_figure = Floor("one INSERT and one claim by pgbench", least) if least else None
+    figures = _figures("idle", "pickup, idle worker", idle, _TARGETS, least_figure)
+    if loaded:
+        figures += _figures("load", f"pickup at {LOAD:,} jobs/s", loaded, {}, None)
     return figures
 
 
-def _measure(
-    bench: Bench,
-    name: str,
-    title: str,
-    load: AbstractContextManager[None],
-    targets: Targets,
-) -> list[Figure]:
-    bench.empty()
-    with bench.worker() as worker, load:
-        bench.say(f"{title}: waiting for the worker")
-        _singles(bench, worker, 1)
-        time.sleep(_SETTLE)
-        runs = []
-        for run in range(bench.runs):
-            bench.say(f"{title}: run {run + 1} of {bench.runs}")
-            runs.append(_singles(bench, worker, bench.count(200, 50)))
+def _figures(name: str, title: str, runs: list[list[float]], targets: Targets, least: Floor | None) -> list[Figure]:
     return [
         Figure(
             name=f"latency.{name}.{word}",
             title=f"{title}, {word}",
             unit="ms",
             samples=[percentile(times, share) * 1000 for times in runs],
+            # What the floor takes is a mean, so it stands beside the median alone.
+            floor=least if word == "p50" else None,
             targets=targets.get(word, ()),
         )
         for word, share in _SHARES.items()
     ]
 
 
-def _singles(bench: Bench, worker: WorkerProcess, count: int) -> list[float]:
-    """Inserts jobs with pauses and returns the seconds from each one's creation to its start."""
-    ids = []
-    for _ in range(count):
-        ids.append(jobs.enqueue(bench.connection, NewJob(task="noop"), '{"n": 1}').id)
-        time.sleep(random.uniform(*_PAUSES))
-    for id in ids:
-        bench.await_end(worker, Stretch(id, id))
+def _pickups(bench: Bench, load: AbstractContextManager[None]) -> list[float]:
+    """Inserts single jobs with pauses; the seconds from each one's creation to its start."""
+    bench.empty()
+    with bench.worker() as worker, load:
+        bench.await_end(worker, measuring.fill_jobs(bench.connection, "noop", 1))
+        time.sleep(_SETTLE)
+        ids = []
+        for _ in range(bench.count(200, 50)):
+            ids.append(jobs.enqueue(bench.connection, NewJob(task="noop"), '{"n": 1}').id)
+            time.sleep(random.uniform(*_PAUSES))
+        for id in ids:
+            bench.await_end(worker, Stretch(id, id))
     return measuring.pickup_times(bench.connection, ids)

@@ -26,6 +26,8 @@ class Report:
     jobs: int
     quick: bool
     figures: list[Figure] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """What could not be measured here, and why."""
     server: dict[str, str] = field(default_factory=dict)
     pgbench: str | None = None
     began: float = field(default_factory=time.time)
@@ -57,6 +59,7 @@ class Report:
             "settings": {"runs": self.runs, "jobs": self.jobs, "quick": self.quick},
             "began": self.began,
             "seconds": time.time() - self.began,
+            "left_out": self.left_out,
             "figures": [figure.as_json() for figure in self.figures],
         }
 

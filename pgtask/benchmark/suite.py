@@ -18,7 +18,7 @@ from pgtask.benchmark import (
     trigger,
     wal,
 )
-from pgtask.benchmark.bench import Bench
+from pgtask.benchmark.bench import Bench, NotHereError
 from pgtask.benchmark.figures import Figure
 from pgtask.benchmark.pgbench import Pgbench
 from pgtask.benchmark.report import Report
@@ -78,4 +78,7 @@ def run(
             )
             for name in names:
                 on_start(name)
-                report.figures += MEASUREMENTS[name](bench)
+                try:
+                    report.figures += MEASUREMENTS[name](bench)
+                except NotHereError as reason:
+                    report.left_out[name] = str(reason)

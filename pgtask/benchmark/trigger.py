@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgtask.benchmark import floor
-from pgtask.benchmark.bench import Bench, BenchError
+from pgtask.benchmark.bench import Bench, NotHereError
 from pgtask.benchmark.figures import Figure, Floor, Target
 from pgtask.database import measuring
 
@@ -14,7 +14,7 @@ def measure(bench: Bench) -> list[Figure]:
     """Single inserts by 32 clients, with the trigger and without it."""
     pgbench = bench.pgbench
     if pgbench is None:
-        raise BenchError("The trigger's price is measured with pgbench, and there is none here.")
+        raise NotHereError("it takes pgbench, and there is none here")
     # So many that the first one in each session, which compiles the trigger, does not count.
     transactions = bench.count(1000, 200)
 

@@ -41,8 +41,14 @@ def names(text: str) -> list[str]:
 @click.option("--only", type=names, metavar="A,B", help=f"Only these: {', '.join(suite.MEASUREMENTS)}.")
 @click.option("--runs", type=click.IntRange(1), help=f"Runs of each side, in turns; {suite.RUNS}.")
 @click.option("--jobs", type=click.IntRange(100), help=f"Jobs to drain; {suite.JOBS:,}.")
-@click.option("--quick", is_flag=True, help="Small sizes and one run: a minute or two, to see that all works.")
-@click.option("--json", "json_file", metavar="FILE", help="Write all samples and settings there; - for stdout.")
+@click.option("--quick", is_flag=True, help="One run of small sizes: a minute or two instead of ten.")
+@click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, writable=True, allow_dash=True),
+    help="Write all samples and settings there; - for stdout.",
+)
 def bench(only: list[str] | None, runs: int | None, jobs: int | None, quick: bool, json_file: str | None) -> None:
     """Measure pgtask beside the floor: the same work by plain SQL, taken in turns in the same run.
 
@@ -50,6 +56,8 @@ def bench(only: list[str] | None, runs: int | None, jobs: int | None, quick: boo
     a database of its own, made and dropped on the server in use, and leaves that server's durability
     as it is.
     """
+    if json_file not in (None, "-") and not Path(json_file).absolute().parent.is_dir():
+        raise click.UsageError(f"There is no directory for {json_file}.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = Report(
         runs=runs or (suite.QUICK_RUNS if quick else suite.RUNS),
@@ -115,6 +123,7 @@ def _conditions(report: Report) -> str:
         f"pgtask {pgtask.__version__}, PostgreSQL {server.get('server_version')}, {', '.join(settings[2:])}.",
         f"The server is {kept}: {', '.join(settings[:2])}.",
     ]
+    lines += [f"Left out: {name}, as {reason}." for name, reason in report.left_out.items()]
     if report.disturbed:
         lines.append(f"Something else kept this machine busy (load {report.load:.1f}): trust ratios, if anything.")
     if report.runs < suite.RUNS or report.jobs < suite.JOBS:

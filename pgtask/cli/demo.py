@@ -106,7 +106,7 @@ def _demonstrate(app: PgTask, connection: Connection, given: Settings, place: Pa
         try:
             _await_end(connection, span, worker, len(ids))
             pickups = _measure_pickup(app, connection, worker, tag)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, PgTaskError):
             note(f"What has not ended waits in queue {QUEUE}. Cancel it: pgtask jobs cancel --tag {tag}")
             raise
     result = Demonstration(

@@ -26,9 +26,9 @@ def find_files(path: Path) -> Found:
     """The regular files under a directory, in its order, or the one that `path` is itself; links are not followed."""
     found = Found()
     if not path.is_dir():
-        _add(found, str(path.absolute()))
+        _add(found, str(path.resolve()))
         return found
-    for directory, names, files in os.walk(path.absolute()):
+    for directory, names, files in os.walk(path.resolve()):
         names[:] = sorted(name for name in names if name not in SKIPPED)
         for name in sorted(files):
             _add(found, os.path.join(directory, name))  # noqa: PTH118 - a Path for each of 50,000 files takes seconds

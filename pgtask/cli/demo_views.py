@@ -111,7 +111,7 @@ def _fields(shown: Demonstration) -> list[tuple[str, str]]:
 
 def _columns(path: str) -> tuple[Column[FileResult], ...]:
     def relative(found: FileResult) -> str:
-        place, file = Path(path).absolute(), Path(found.path)
+        place, file = Path(path).resolve(), Path(found.path)
         return str(file.relative_to(place)) if file.is_relative_to(place) and file != place else found.path
 
     return (

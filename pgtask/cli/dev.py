@@ -13,6 +13,7 @@ import click
 from pgtask.cli.context import State, database, settings
 from pgtask.cli.output import on_terminal, print_fields, styled
 from pgtask.config import LOG_LEVELS, mask_secrets
+from pgtask.database import psql
 
 if TYPE_CHECKING:
     from pgtask.engine.task import Task
@@ -80,8 +81,9 @@ def _print_addresses(url: str, tasks: dict[str, Task[Any]]) -> None:
 
 def _psql(url: str) -> str:
     """A command to paste into another terminal; pgtask's own where psql is missing or a password would show."""
-    if shutil.which("psql") and mask_secrets(url) == url:
-        return f"psql {_quoted(url)}"
+    target, secrets = psql.connection_arguments(url)
+    if shutil.which("psql") and not secrets:
+        return f"psql {_quoted(target)}"
     state = click.get_current_context().find_object(State)
     flag = f"--database-url {_quoted(mask_secrets(url))} " if state and state.database_url else ""
     return f"pgtask {flag}db psql"
@@ -100,7 +102,7 @@ def _literal(text: str) -> str:
 def _example(tasks: dict[str, Task[Any]]) -> tuple[str, dict[str, Any]] | None:
     """A task with a payload for it: echo where there is one, else the one that asks for least."""
     if "echo" in tasks:
-        return "echo", {"message": "hi"}
+        return "echo", {"n": 1}
     if not tasks:
         return None
     task = min(tasks.values(), key=lambda task: len(task.signature.schema["required"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import subprocess
 import threading
@@ -71,7 +72,7 @@ def test_the_insert_that_it_shows_is_run_and_term_ends_it_in_order(
     with dev(database, tmp_path, "--processes", "1") as running:
         assert running.fields["sql"].startswith("INSERT INTO pgtask.jobs (task, payload) VALUES ('echo', ")
         connection.execute(running.fields["sql"].encode())
-        eventually(lambda: result_of_latest(connection) == {"message": "hi"}, 60)
+        eventually(lambda: result_of_latest(connection) == {"n": 1}, 60)
 
         assert running.stop() == 0
 
@@ -81,10 +82,16 @@ def test_the_insert_that_it_shows_is_run_and_term_ends_it_in_order(
 
 def test_without_any_setup_it_makes_its_own_database_and_names_it(tmp_path: Path) -> None:
     with dev(None, tmp_path, "--processes", "1") as running:
-        assert running.fields["psql"].endswith((f"psql '{running.fields['database']}'", "db psql"))
+        if running.fields["psql"].startswith("psql "):
+            asked = subprocess.run(
+                [*shlex.split(running.fields["psql"]), "-Atc", "SELECT 42"], check=False, capture_output=True
+            )
+            assert asked.stdout == b"42\n"
+        else:
+            assert running.fields["psql"] == "pgtask db psql"
         with psycopg.connect(running.fields["database"], autocommit=True) as connection:
             connection.execute(running.fields["sql"].encode())
-            eventually(lambda: result_of_latest(connection) == {"message": "hi"}, 60)
+            eventually(lambda: result_of_latest(connection) == {"n": 1}, 60)
 
         assert running.stop() == 0
 

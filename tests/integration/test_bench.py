@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pgtask.benchmark import suite
 from pgtask.benchmark.figures import Figure, Floor, Target
+from pgtask.benchmark.pgbench import Pgbench
 from tests.command_line import run, start
 from tests.support import eventually
 
@@ -59,7 +60,7 @@ def test_each_measurement_gives_its_figures_with_all_that_is_needed_to_judge_the
     assert report["server"]["server_version"]
     assert isinstance(report["durable"], bool)
     assert report["pgbench"]
-    # Processor time of a server in a container or elsewhere cannot be seen.
+    # The processor time of a server in a container cannot be seen.
     assert {figure["name"] for figure in report["figures"]} | {"cpu.server"} == names | {"cpu.server"}
     for figure in report["figures"]:
         assert set(figure) == FIGURE
@@ -106,6 +107,18 @@ def _workers(database: dict[str, Any]) -> int:
     except psycopg.Error:
         return 0
     return row[0] if row else 0
+
+
+def test_what_cannot_be_measured_is_left_out_with_the_reason(
+    database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Pgbench, "find", lambda: None)
+    result = run(database, "bench", "--quick", "--only", "trigger,rss", "--json", str(tmp_path / "out.json"))
+
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "out.json").read_text())["left_out"].keys() == {"trigger"}
+    assert "Left out: trigger, as it takes pgbench" in result.stderr
+    assert "There is no pgbench here" in result.stderr
 
 
 def test_an_unknown_measurement_is_refused_with_those_that_there_are() -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from pgtask.database.work import START, ClaimedRow, LaneRow, Position
-from pgtask.engine import lanes as module
 from pgtask.engine.lanes import LANES_PER_CLAIM, SLACK, Lane, Lanes
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -137,10 +135,10 @@ def test_a_sweep_keeps_the_watermarks() -> None:
     assert lanes.all()[1].watermark == Position(NOW, 7)
 
 
-def test_a_lane_that_held_nothing_for_a_while_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lane_that_held_nothing_for_a_while_is_forgotten() -> None:
     lanes = known(row("a"), row("b"))
-    later = module.time.monotonic() + 61
-    monkeypatch.setattr(module.time, "monotonic", lambda: later)
+    for lane in lanes.all():
+        lane.seen_at -= 61
 
     lanes.update([row("b")])
 
@@ -206,12 +204,12 @@ def test_rewinding_shows_the_rows_from_an_instant_on_again() -> None:
     assert only(lanes).watermark.time >= instant - SLACK
 
 
-@pytest.mark.parametrize("where", [("q", 2), ("r", 1)])
-def test_rewinding_another_lane_moves_nothing(where: Any) -> None:
+@pytest.mark.parametrize(("queue", "priority"), [("q", 2), ("r", 1)])
+def test_rewinding_another_lane_moves_nothing(queue: str, priority: int) -> None:
     lanes = known()
     lanes.advance([job(5, NOW - timedelta(minutes=1))])
 
-    lanes.rewind(*where, NOW - timedelta(minutes=2))
+    lanes.rewind(queue, priority, NOW - timedelta(minutes=2))
 
     assert only(lanes).watermark == Position(NOW - timedelta(minutes=1), 5)
 

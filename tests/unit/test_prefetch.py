@@ -34,11 +34,11 @@ def test_of_tiny_jobs_it_wants_many_within_limits() -> None:
 
 
 def test_a_claim_waits_until_it_is_worth_its_while() -> None:
-    prefetch = experienced(10, 0.001)
+    prefetch = experienced(10, 0.01)
     ahead = prefetch.wanted(10)
 
-    assert prefetch.wanted(10 + ahead // 4) == 0  # three quarters are still there
-    assert prefetch.wanted(10 + ahead * 3 // 4) > 0
+    assert prefetch.wanted(10 + ahead * 3 // 4) == 0  # three quarters are still there
+    assert prefetch.wanted(10 + ahead // 4) > ahead // 2
 
 
 def test_long_jobs_are_never_hoarded() -> None:

@@ -48,6 +48,15 @@ async def hold_async(gate: str) -> str:
     return gate
 
 
+@tasks.task(name="tell")
+def tell(ctx: JobContext, steps: int) -> None:
+    """Tells how far it is, and more, until its very end."""
+    note()
+    for step in range(1, steps + 1):
+        ctx.log(f"step {step}", "warning" if step == steps else "info")
+        ctx.progress(100 * step / steps, f"{step} of {steps}")
+
+
 @tasks.task(name="fail", max_retries=2, retry=Retry.fixed(0))
 def fail(ctx: JobContext, times: int) -> int:
     """Fails so often before it succeeds."""
