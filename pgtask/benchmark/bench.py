@@ -121,10 +121,10 @@ class Bench:
 
     def drain(self, stretch: Stretch, *, app: str = PLAIN, executors: int = 1, slots: int = 10) -> Drained:
         """Starts a worker on these jobs and takes the time until the last completion is committed."""
-        began = time.time()
+        _, began = measuring.first_live(self.connection, stretch)
         with self.worker(app=app, executors=executors, slots=slots) as worker:
             end = self.await_end(worker, stretch)
-        return Drained(self.rate(stretch, end), self._first_start(stretch) - began)
+        return Drained(self.rate(stretch, end), self._first_start(stretch) - began.timestamp())
 
     def rate(self, stretch: Stretch, end: float) -> float:
         """Jobs a second from the first start to `end`, as `await_end` gave it.

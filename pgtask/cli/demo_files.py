@@ -51,10 +51,8 @@ def _add(found: Found, file: str) -> None:
 
 def read_file(path: str) -> dict[str, Any]:
     """What a job of operation "all" must say of the file, but for its time. Raises OSError."""
-    content = Path(path).read_bytes()
-    return {
-        "path": path,
-        "size": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "lines": len(content.split(b"\n")) - content.endswith(b"\n") if content else 0,
-    }
+    with Path(path).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = file.tell()
+        file.seek(0)
+        return {"path": path, "size": size, "sha256": digest, "lines": sum(1 for _ in file)}

@@ -8,16 +8,17 @@ from typing import Any
 
 import click
 
+from pgtask.cli.context import State
 from pgtask.cli.output import Column, on_terminal, print_fields, print_heading, print_table, styled
 from pgtask.database.demonstration import FileResult, FileTotals
 from pgtask.model.percentile import percentile
 from pgtask.model.wording import plural, size
 
 _FURTHER = (
-    ("pgtask jobs list --tag {tag}", "these jobs; jobs show ID tells all of one"),
-    ("pgtask stats", "throughput and times of the last hour"),
-    ("pgtask db psql", "the tables, such as pgtask.all_jobs"),
-    ("pgtask dev", "a worker of your own, to send jobs to"),
+    ("{name} jobs list --tag {tag}", "these jobs; jobs show ID tells all of one"),
+    ("{name} stats", "throughput and times of the last hour"),
+    ("{name} db psql", "the tables, such as pgtask.all_jobs"),
+    ("{name} dev", "a worker of your own, to send jobs to"),
 )
 
 
@@ -125,7 +126,9 @@ def _columns(path: str) -> tuple[Column[FileResult], ...]:
 
 def _print_further(shown: Demonstration) -> None:
     print_heading("Look further")
-    commands = [(command.format(tag=shown.tag), what) for command, what in _FURTHER]
+    state = click.get_current_context().find_object(State)
+    name = "pgtask --database-url …" if state and state.database_url else "pgtask"
+    commands = [(command.format(name=name, tag=shown.tag), what) for command, what in _FURTHER]
     width = max(len(command) for command, _ in commands) + 2
     for command, what in commands:
         click.echo(command.ljust(width) + styled(what, "dim"))

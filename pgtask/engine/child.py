@@ -54,8 +54,9 @@ class WorkerProcess:
 
     def log(self, lines: int = 10) -> str:
         """The last lines that it wrote."""
-        self._log.seek(0)
-        return "\n".join(self._log.read().decode(errors="replace").splitlines()[-lines:])
+        # Not by seek and read: the worker writes at the same position of the same file.
+        written = os.pread(self._log.fileno(), os.fstat(self._log.fileno()).st_size, 0)
+        return "\n".join(written.decode(errors="replace").splitlines()[-lines:])
 
     def stop(self, patience: float = _PATIENCE) -> None:
         """Has it shut down; jobs that still run after `patience` seconds are given back. May be repeated."""
