@@ -157,11 +157,10 @@ def _copy(cursor: psycopg.Cursor[Any], job: NewJob, payloads: Sequence[str]) -> 
     )
     tail = _copy_line(shared)
     task = _copy_line((job.task,))
-    escape = {ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
     with cursor.copy(_COPY) as copy:
         for start in range(0, len(ids), 1000):
             lines = zip(ids[start : start + 1000], payloads[start : start + 1000], strict=True)
-            copy.write("".join(f"{id}\t{task}\t{text.translate(escape)}\t{tail}\n" for id, text in lines))
+            copy.write("".join(f"{id}\t{task}\t{_copy_text(text)}\t{tail}\n" for id, text in lines))
     return ids
 
 

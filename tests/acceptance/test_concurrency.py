@@ -51,13 +51,21 @@ def test_as_many_jobs_run_at_once_as_there_are_slots_and_no_more(
     slots: int, make_worker: Make, scene: Scene, connection: Connection
 ) -> None:
     make_worker(concurrency=slots, lease=60.0)
-    ids = [insert(connection, task, {"gate": "g"})[0] for _ in range(20) for task in ("hold", "hold_async")]
-    eventually(lambda: len(scene.started()) == slots)
+    scene.open("open")
+    tasks = ("hold", "hold_async")
+    quick = [insert(connection, task, {"gate": "open"})[0] for _ in range(50) for task in tasks]
+    eventually(lambda: all_ended(connection, quick))
 
-    scene.open("g")
+    # Known to be quick by now, many are taken, of either kind enough for all slots; those that wait go back.
+    with connection.transaction():
+        ids = [insert(connection, task, {"gate": "later"})[0] for _ in range(10) for task in tasks]
+    given_back = "SELECT count(*) FROM pgtask.jobs WHERE status = 'pending' AND attempt > 0 AND id = ANY (%s)"
+    eventually(lambda: number(connection, given_back, [ids]) > 0)
+    assert len(scene.started() & set(ids)) == slots
+    scene.open("later")
     eventually(lambda: all_ended(connection, ids))
 
-    check(connection, scene, ids, faultless=True)
+    check(connection, scene, quick + ids, faultless=True)
     running, most = 0, 0
     for entry in scene.all_entries():
         running += 1 if entry.what == "start" else -1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -254,6 +255,8 @@ def test_timeouts_that_come_just_as_handlers_end_hit_no_other(app: PgTask) -> No
             bench.slots.threads.stop_overdue()
 
     watcher = threading.Thread(target=watch)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
     watcher.start()
     try:
         brief_ones = [
@@ -266,6 +269,7 @@ def test_timeouts_that_come_just_as_handlers_end_hit_no_other(app: PgTask) -> No
     finally:
         stop.set()
         watcher.join()
+        sys.setswitchinterval(interval)
 
     assert {attempt.outcome for attempt in quick_ones} == {"completed"}
     assert {attempt.outcome for attempt in brief_ones} <= {"completed", "timeout"}
