@@ -106,11 +106,26 @@ def test_a_second_signal_while_claims_are_under_way_leaves_nothing_behind(
         check(connection, scene, ids + holding)
 
 
+def held_by(pid: int, connection: Connection, scene: Scene, gate: str) -> list[int]:
+    """Makes jobs that hold at a gate until this executor has one of them, so that a fault surely hits it."""
+    made: list[int] = []
+
+    def hit() -> bool:
+        if any(entry.pid == pid and entry.id in made for entry in scene.entries()):
+            return True
+        made.extend(insert(connection, "hold", {"gate": gate}))
+        return False
+
+    eventually(hit)
+    return made
+
+
 def test_faults_of_every_kind_under_load_lose_and_repeat_nothing(
     make_worker: Make, scene: Scene, connection: Connection
 ) -> None:
     """Executors killed, whole workers killed, backends ended, while jobs fail, retry and are cancelled."""
     ids: list[int] = []
+    held: list[int] = []
     done = threading.Event()
 
     def produce(own: Connection) -> None:
@@ -131,7 +146,9 @@ def test_faults_of_every_kind_under_load_lose_and_repeat_nothing(
                 eventually(lambda: len(scene.entries()) > so_far + 100)  # noqa: B023 - called at once
                 if round_ % 3 == 0:
                     victim = workers[0].executors()[0]
+                    held += held_by(victim.pid, connection, scene, f"round-{round_}")
                     victim.kill()
+                    scene.open(f"round-{round_}")
                     eventually(lambda: not alive(victim))  # noqa: B023 - called at once
                 elif round_ % 3 == 1:
                     executors = workers[0].executors()
@@ -146,6 +163,7 @@ def test_faults_of_every_kind_under_load_lose_and_repeat_nothing(
         finally:
             done.set()
             producer.join()
+    ids += held
     eventually(lambda: all_ended(connection, ids), 40)
 
     finals = check(connection, scene, ids)
