@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pgtask.benchmark.bench import Bench
 from pgtask.database import measuring, ownership, statements
@@ -27,28 +29,35 @@ SELECT array_agg(id) AS ids, array_agg(attempt) AS attempts, array_agg(0.0) AS a
 
 def drain(bench: Bench, clients: int) -> float:
     """Jobs a second that our claim and our completion do with so many clients, in batches like an executor's."""
+    assert bench.pgbench is not None
     batch = min(MAX_CLAIM, bench.jobs // clients)
     rounds = bench.jobs // clients // batch
     bench.empty()
     stretch = bench.fill("noop", rounds * clients * batch)
-    rate = _run(bench, _claim_script() + _completion_script(), batch, rounds, clients)
+    script = _claim_script() + _completion_script()
+    with lease(bench) as worker_id:
+        variables = {
+            "queues": "{default}",
+            "priorities": "{1}",
+            "after_times": "{1970-01-01}",
+            "after_ids": "{0}",
+            "tasks": "{noop}",
+            "limit": batch,
+            "worker_id": worker_id,
+            "executor": 1,
+        }
+        rate = bench.pgbench.run(bench.url, script, transactions=rounds, clients=clients, variables=variables)
     done = measuring.completed(bench.connection, stretch)
     assert done.completed == stretch.size, "the floor must do all the work"
     return rate * batch
 
 
-def insert_and_claim(bench: Bench, times: int) -> float:
-    """Seconds that it takes to insert one job and claim it, each with its commit, so many times in a row."""
-    bench.empty()
-    return 1 / _run(bench, INSERT_ONE + _claim_script(), 1, times, 1)
-
-
-def _run(bench: Bench, script: str, batch: int, times: int, clients: int) -> float:
-    """Runs a script that claims batches, under a lease, without which nothing can be claimed; its runs per second."""
-    assert bench.pgbench is not None
+@contextmanager
+def lease(bench: Bench) -> Iterator[int]:
+    """A worker's id with a live lease, without which nothing can be claimed."""
     worker_id = ownership.register(
         bench.connection,
-        name="pgbench",
+        name="floor",
         host=socket.gethostname(),
         pid=os.getpid(),
         version="",
@@ -57,19 +66,8 @@ def _run(bench: Bench, script: str, batch: int, times: int, clients: int) -> flo
         slots=1,
         lease=_LEASE,
     )
-    variables = {
-        "queues": "{default}",
-        "priorities": "{1}",
-        "after_times": "{1970-01-01}",
-        "after_ids": "{0}",
-        "tasks": "{noop}",
-        "limit": batch,
-        "worker_id": worker_id,
-        "executor": 1,
-    }
-    rate = bench.pgbench.run(bench.url, script, transactions=times, clients=clients, variables=variables)
+    yield worker_id
     ownership.end_worker(bench.connection, worker_id)
-    return rate
 
 
 def _claim_script() -> str:

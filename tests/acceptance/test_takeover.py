@@ -57,7 +57,7 @@ def test_jobs_of_a_worker_that_died_long_ago_are_found_by_one_that_starts(
     """Nobody was there to take them over when it died."""
     ids = insert(connection, "quick", count=3, status="running", worker_id=4711, executor=1, attempt=1)
 
-    make_worker(lease=0.6)
+    make_worker(lease=2.0)
 
     eventually(lambda: all_ended(connection, ids))
     assert [[run["outcome"] for run in runs(connection, id)] for id in ids] == [["lost", "completed"]] * 3
