@@ -40,11 +40,7 @@ class Upkeep:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
         self._partitions_every = _PARTITIONS_EVERY
-        # The first full rescue comes once this worker may rescue: nobody may have been there when others died.
-        allowed_at = time.monotonic() + lease + self._interval
-        self._last: dict[Callable[[Connection], None], tuple[float, float]] = {
-            self._free_ownerless: (allowed_at - _FULL_RESCUE_EVERY, 0.0)
-        }
+        self._last: dict[Callable[[Connection], None], tuple[float, float]] = {}
 
     def start(self) -> None:
         """Begins."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import sys
 import threading
@@ -18,7 +19,7 @@ from pgtask.engine.attempt import Attempt
 from pgtask.engine.handler import Handlers
 from pgtask.engine.marks import Marks
 from pgtask.engine.slots import Slots
-from pgtask.engine.threads import Slot
+from pgtask.engine.threads import Slot, _raise_in_thread
 from tests.support import eventually
 
 CAPACITY = 1000
@@ -210,6 +211,43 @@ def test_nothing_is_raised_in_a_slot_on_account_of_an_attempt_that_it_has_left()
         sum(range(50))  # here it would be raised
 
     assert not slot.interrupt(attempt, JobCancelled)
+
+
+def test_what_is_raised_while_a_slot_is_being_left_is_taken_back() -> None:
+    slots: SimpleQueue[Slot] = SimpleQueue()
+    outcome: SimpleQueue[BaseException | None] = SimpleQueue()
+    go_on = threading.Event()
+
+    def leave() -> None:
+        slots.put(slot := Slot())
+        go_on.wait(10)
+        try:
+            slot.leave()
+            sum(range(50))  # here it would be raised
+        except JobTimeout as error:
+            outcome.put(error)
+        else:
+            outcome.put(None)
+
+    thread = threading.Thread(target=leave)
+    thread.start()
+    slot = slots.get()
+    seen: list[tuple[str, int]] = []
+
+    def waiting_for_the_lock() -> bool:
+        frame = sys._current_frames()[slot.identity]
+        seen.append((frame.f_code.co_qualname, frame.f_lasti))
+        return seen[-1][0] == "Slot.leave" and seen[-1:] * 3 == seen[-3:]
+
+    with slot.lock:
+        go_on.set()
+        eventually(waiting_for_the_lock)
+        # What interrupt() does, which has come first to the lock.
+        slot.interrupted = True
+        _raise_in_thread(slot.identity, ctypes.py_object(JobTimeout))
+    thread.join()
+
+    assert outcome.get() is None
 
 
 def test_an_attempt_is_interrupted_once() -> None:
