@@ -21,7 +21,7 @@ _LEASE = 3600.0
 
 # What one claim hands to the completion after it, and to the next claim.
 _HANDED_ON = """
-SELECT array_agg(id) AS ids, array_agg(attempt) AS attempts, array_agg(0.0) AS ages,
+SELECT array_agg(id ORDER BY id) AS ids, array_agg(attempt ORDER BY id) AS attempts, array_agg(0.0) AS ages,
        ARRAY[max(scheduled_at)] AS after_times, ARRAY[max(id)] AS after_ids
   FROM claimed
 """

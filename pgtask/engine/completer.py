@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 
 from pgtask.database.connection import refusal
 from pgtask.database.work import Completions, Endings, Exchanged, WorkConnection
@@ -19,6 +20,8 @@ from pgtask.engine.prefetch import Prefetch
 BATCH = 100
 MAX_BATCH = 1000
 FLUSH_AFTER = 0.02
+
+_ID = attrgetter("id")
 
 log = logging.getLogger("pgtask.completer")
 
@@ -65,10 +68,10 @@ class Completer:
 
     @staticmethod
     def batches(attempts: Iterable[Attempt]) -> tuple[Completions | None, Endings | None]:
-        """The arrays to send for a batch: those that completed, and the rest."""
+        """The arrays to send for a batch: those that completed and the rest, both by ascending ids."""
         now = time.monotonic()
         done, ends = Completions(), Endings()
-        for attempt in attempts:
+        for attempt in sorted(attempts, key=_ID):
             started = None if attempt.started_at is None else now - attempt.started_at
             if attempt.outcome == "completed":
                 done.ids.append(attempt.id)
