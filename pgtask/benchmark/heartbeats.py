@@ -17,7 +17,7 @@ from pgtask.benchmark import processes
 from pgtask.benchmark.bench import Bench, BenchError, NotHereError
 from pgtask.benchmark.figures import Figure
 from pgtask.database import measuring, ownership
-from pgtask.database.connection import STATEMENT_TIMEOUT, Connection
+from pgtask.database.connection import LEASE_SETTINGS, STATEMENT_TIMEOUT, Connection
 
 WORKERS = 1000
 HELD = 10
@@ -43,16 +43,20 @@ def measure(bench: Bench) -> list[Figure]:
             ownership.bury_dead(connection, id)
             ownership.died_within(connection, STATEMENT_TIMEOUT + 2 * _UPKEEP_EVERY)
 
-    kinds = (("heartbeats", "heartbeats", _LEASE / 3, beat), ("upkeep", "upkeep", _UPKEEP_EVERY, look_after))
+    # Each with what it does, how often, and the settings of its connection.
+    kinds: list[tuple[str, float, Act, dict[str, str]]] = [
+        ("heartbeats", _LEASE / 3, beat, LEASE_SETTINGS),
+        ("upkeep", _UPKEEP_EVERY, look_after, {}),
+    ]
     figures = []
-    for name, word, interval, act in kinds:
+    for name, interval, act, settings in kinds:
         samples = []
         for run in range(bench.runs):
-            bench.say(f"{word} of {WORKERS:,} workers: run {run + 1} of {bench.runs}")
+            bench.say(f"{name} of {WORKERS:,} workers: run {run + 1} of {bench.runs}")
             for id in held:
                 beat(bench.connection, id)
-            samples.append(_share(bench, sorted(held), interval, act))
-        figures.append(Figure(name=name, title=f"{word} of {WORKERS:,} workers", unit="% of a core", samples=samples))
+            samples.append(_share(bench, sorted(held), interval, act, settings))
+        figures.append(Figure(name=name, title=f"{name} of {WORKERS:,} workers", unit="% of a core", samples=samples))
     for id in held:
         ownership.end_worker(bench.connection, id)
     bench.empty()
@@ -81,14 +85,14 @@ def _register(bench: Bench) -> dict[int, list[tuple[int, int]]]:
     return measuring.pretend_to_run(bench.connection, ids, stretch)
 
 
-def _share(bench: Bench, ids: list[int], interval: float, act: Act) -> float:
+def _share(bench: Bench, ids: list[int], interval: float, act: Act, settings: dict[str, str]) -> float:
     """Per cent of a core that the server spends on `act` by each worker at each interval, evenly spread over it.
 
     Raises NotHereError when the server runs on another machine.
     """
     seconds = bench.count(10, 3)
     with ExitStack() as stack:
-        connections = [stack.enter_context(measuring.session(bench.url)) for _ in range(_CONNECTIONS)]
+        connections = [stack.enter_context(measuring.session(bench.url, settings)) for _ in range(_CONNECTIONS)]
         for connection, id in zip(connections, ids, strict=False):
             act(connection, id)
         servers = processes.local_servers(measuring.backends(bench.connection))

@@ -18,10 +18,14 @@ Connection = psycopg.Connection[Any]
 HOT_SETTINGS = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "jit": "off",
 }
+
+# A lease renewed just before the server crashed may be lost: it is renewed again long before it would have run out.
+LEASE_SETTINGS = HOT_SETTINGS | {"synchronous_commit": "off"}
 
 # A claim that a dead worker sent just before it was declared dead ends by then; rescue counts on it.
 STATEMENT_TIMEOUT = 10.0

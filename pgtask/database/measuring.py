@@ -66,9 +66,10 @@ def scratch_database(url: str, name: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def session(url: str) -> Iterator[Connection]:
+def session(url: str, settings: dict[str, str] | None = None) -> Iterator[Connection]:
     """A connection in autocommit mode whose statements may take any time."""
-    with contextlib.closing(connect(url, application_name="pgtask bench", statement_timeout=None)) as connection:
+    opened = connect(url, application_name="pgtask bench", settings=settings, statement_timeout=None)
+    with contextlib.closing(opened) as connection:
         yield connection
 
 

@@ -82,7 +82,7 @@ def heartbeat(
         "rss_bytes": rss_bytes,
     }
     beat = Beat()
-    for kind, id, attempt in connection.execute(_HEARTBEAT, arguments):
+    for kind, id, attempt in connection.execute(_HEARTBEAT, arguments, prepare=True):
         if kind == "lost":
             beat.lost.append((id, attempt))
         elif kind == "cancel":
@@ -169,7 +169,7 @@ def anything_left(
 def lead(connection: psycopg.Connection[Any], name: str, worker_id: int, seconds: float) -> bool:
     """Takes or renews a leadership for so many seconds; False while another worker holds it."""
     arguments = {"name": name, "worker_id": worker_id, "seconds": seconds}
-    return connection.execute(_LEAD, arguments).fetchone() is not None
+    return connection.execute(_LEAD, arguments, prepare=True).fetchone() is not None
 
 
 def resign(connection: psycopg.Connection[Any], name: str, worker_id: int) -> None:

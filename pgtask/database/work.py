@@ -199,11 +199,11 @@ class WorkConnection:
 
     def _write_notes(self, notes: Notes) -> None:
         if notes.progress:
-            ids, values = list(notes.progress), list(notes.progress.values())
+            ids, values = zip(*sorted(notes.progress.items()), strict=True)
             attempts, progress, messages = (list(column) for column in zip(*values, strict=True))
             self._run(
                 _PROGRESS,
-                {"ids": ids, "attempts": attempts, "progress": progress, "messages": messages},
+                {"ids": list(ids), "attempts": attempts, "progress": progress, "messages": messages},
             )
         if notes.logs:
             names = ("ids", "ages", "attempts", "lines", "levels", "messages")

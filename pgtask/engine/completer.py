@@ -21,7 +21,8 @@ BATCH = 100
 MAX_BATCH = 1000
 FLUSH_AFTER = 0.02
 
-_ID = attrgetter("id")
+# Of two attempts at one job, which this executor can hold after it lost the first, the newer one counts.
+_ORDER = attrgetter("id", "attempt")
 
 log = logging.getLogger("pgtask.completer")
 
@@ -71,7 +72,7 @@ class Completer:
         """The arrays to send for a batch: those that completed and the rest, both by ascending ids."""
         now = time.monotonic()
         done, ends = Completions(), Endings()
-        for attempt in sorted(attempts, key=_ID):
+        for attempt in sorted(attempts, key=_ORDER):
             started = None if attempt.started_at is None else now - attempt.started_at
             if attempt.outcome == "completed":
                 done.ids.append(attempt.id)

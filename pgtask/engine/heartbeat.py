@@ -11,7 +11,7 @@ from collections.abc import Callable
 import psutil
 
 from pgtask.database import ownership
-from pgtask.database.connection import Connection, connect
+from pgtask.database.connection import LEASE_SETTINGS, Connection, connect
 from pgtask.engine.marks import Mark
 from pgtask.engine.persistence import LONGEST_PAUSE, persist
 
@@ -52,7 +52,8 @@ class Heartbeat:
         persist(self._serve, self._stopped, log, "heartbeat missed", min(self._interval, LONGEST_PAUSE))
 
     def _serve(self) -> None:
-        with connect(self._url, application_name=f"pgtask heartbeat {self._worker_id}") as connection:
+        name = f"pgtask heartbeat {self._worker_id}"
+        with connect(self._url, application_name=name, settings=LEASE_SETTINGS) as connection:
             self._beat(connection)
             while not self._stopped.wait(self._interval):
                 self._beat(connection)

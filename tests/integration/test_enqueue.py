@@ -401,6 +401,23 @@ def test_many_at_once_with_one_unique_key_make_one_job(plain: Task[Any], connect
 # Inside the caller's transaction
 
 
+def test_a_key_taken_behind_a_snapshot_fails_the_callers_transaction_and_holds_at_the_next_try(
+    plain: Task[Any], database: str
+) -> None:
+    with psycopg.connect(database) as own:
+        own.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        own.execute("SELECT count(*) FROM pgtask.jobs")
+        theirs = plain.options(unique_key="k").enqueue()
+        mine = plain.options(unique_key="k", connection=own)
+
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            mine.enqueue()
+        own.rollback()
+        again = mine.enqueue()
+
+    assert (again.id, again.created) == (theirs.id, False)
+
+
 def test_a_job_enqueued_in_a_transaction_appears_with_its_commit(
     plain: Task[Any], database: str, connection: Connection
 ) -> None:

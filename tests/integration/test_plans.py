@@ -1,4 +1,7 @@
-"""The plans of the hot statements, as an executor's connection gets them on a full table, statistics or none."""
+"""The plans of the hot statements, as an executor's connection gets them on a full table.
+
+With statistics, without, and planned while the table was empty and known to be: a plan stays until the next ANALYZE.
+"""
 
 from __future__ import annotations
 
@@ -20,33 +23,58 @@ Plan = dict[str, Any]
 
 ROWS = 50_000
 PLACEHOLDER = re.compile(r"%\((\w+)\)s")
+STATEMENTS = (
+    "advance_lane",
+    "claim_jobs",
+    "complete_jobs",
+    "end_jobs",
+    "heartbeat",
+    "sweep_lanes",
+    "write_progress",
+)
 
 
-@pytest.fixture(params=["analysed", "not analysed"])
+@pytest.fixture(params=["analysed", "not analysed", "planned when empty"])
 def hot(request: pytest.FixtureRequest, database: str, connection: Connection) -> Iterator[Connection]:
     """A connection with an executor's settings on a database with so many waiting jobs, some of them running."""
     connection.execute("ALTER TABLE pgtask.jobs SET (autovacuum_enabled = off)")
     worker = add_worker(connection)
+    with connections.connect(database, application_name="test", settings=connections.HOT_SETTINGS) as hot:
+        if request.param == "planned when empty":
+            connection.execute("VACUUM ANALYZE pgtask.jobs")
+            for name in STATEMENTS:
+                nothing = sql.SQL(", ").join([sql.NULL] * len(prepare(hot, name)))
+                hot.execute(sql.SQL("EXPLAIN EXECUTE {} ({})").format(sql.Identifier(name), nothing))
+        fill(connection, worker)
+        if request.param == "analysed":
+            connection.execute("ANALYZE pgtask.jobs")
+        yield hot
+
+
+def fill(connection: Connection, worker: int) -> None:
     insert(connection, "t", count=1000, scheduled_at=ago(500), status="running", worker_id=worker, attempt=1)
     insert(connection, "t", count=ROWS, scheduled_at=ago(100))
     insert(connection, "t", count=1000, queue="q", priority=7)
-    if request.param == "analysed":
-        connection.execute("ANALYZE pgtask.jobs")
-    with connections.connect(database, application_name="test", settings=connections.HOT_SETTINGS) as hot:
-        yield hot
+
+
+def prepare(connection: Connection, name: str) -> list[str]:
+    """Prepares a statement under its name, unless that was done; returns its arguments in their order."""
+    text = statements.load(name).decode()
+    order = list(dict.fromkeys(PLACEHOLDER.findall(text)))
+    if not connection.execute("SELECT FROM pg_prepared_statements WHERE name = %s", [name]).rowcount:
+        numbered = PLACEHOLDER.sub(lambda match: f"${order.index(match[1]) + 1}", text)
+        connection.execute(f"PREPARE {name} AS {numbered}".encode())
+    return order
 
 
 def explain(connection: Connection, name: str, **arguments: Any) -> Plan:
     """What happens when the prepared statement is executed: its plan with what it really read. Nothing is changed."""
-    text = statements.load(name).decode()
-    order = list(dict.fromkeys(PLACEHOLDER.findall(text)))
+    order = prepare(connection, name)
     assert set(order) == set(arguments)
-    numbered = PLACEHOLDER.sub(lambda match: f"${order.index(match[1]) + 1}", text)
-    connection.execute(f"PREPARE tested AS {numbered}".encode())
     values = sql.SQL(", ").join(sql.Literal(arguments[name]) for name in order)
     with connection.transaction(force_rollback=True):
-        query = sql.SQL("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE tested ({})").format(values)
-        row = connection.execute(query).fetchone()
+        query = sql.SQL("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE {} ({})")
+        row = connection.execute(query.format(sql.Identifier(name), values)).fetchone()
     assert row is not None
     plan: Plan = row[0][0]["Plan"]
     return plan
@@ -83,7 +111,7 @@ def test_a_claim_reads_its_lanes_by_their_index_and_finds_its_rows_by_their_plac
     assert plan["Actual Rows"] == 100
     assert scans(plan) == [("Index Scan", "jobs_lane"), ("Tid Scan", None)]
     (lane,) = (node for node in nodes(plan) if node.get("Index Name") == "jobs_lane")
-    for bound in ("queue =", "priority =", "scheduled_at <=", "ROW(j.scheduled_at, j.id) >"):
+    for bound in ("queue =", "priority =", "scheduled_at <=", "ROW(j.scheduled_at, (j.id + 0)) >"):
         assert bound.replace("j.", "") in lane["Index Cond"].replace("j.", "")
 
 
@@ -130,16 +158,13 @@ def test_completing_finds_each_job_by_its_id(hot: Connection, connection: Connec
     plan = explain(hot, "complete_jobs", ids=ids, worker_id=worker, **done)
 
     assert plan["Actual Rows"] == 100
-    # A condition of the index, not a filter: the other way round the whole index is read for each batch.
-    (scan,) = (node for node in nodes(plan) if "Index Name" in node)
-    assert scan["Index Name"] == "jobs_pkey"
-    assert scan["Index Cond"].startswith("(id = ANY")
+    assert_reached_by_id(plan, 1)
     assert "Seq Scan" not in {node["Node Type"] for node in nodes(plan)}
     assert not [node for node in nodes(plan) if "Join" in node["Node Type"] or "Loop" in node["Node Type"]]
 
 
 def test_ending_finds_each_job_by_its_id(hot: Connection, connection: Connection) -> None:
-    ids = [row[0] for row in connection.execute("SELECT id FROM pgtask.jobs WHERE status = 'running' LIMIT 100")]
+    ids = sorted(row[0] for row in connection.execute("SELECT id FROM pgtask.jobs WHERE status = 'running' LIMIT 100"))
     worker = number(connection, "SELECT id FROM pgtask.workers")
     names = ("error_types", "errors", "tracebacks")
     ends = {"attempts": [1] * 100, "started": [1.0] * 100, "ended": [0.5] * 100, "outcomes": ["failed"] * 100}
@@ -149,17 +174,36 @@ def test_ending_finds_each_job_by_its_id(hot: Connection, connection: Connection
 
     assert plan["Actual Rows"] == 100
     assert set(scans(plan)) == {("Index Scan", "jobs_pkey")}
+    assert_reached_by_id(plan, 3)
 
 
-def test_a_heartbeat_finds_each_job_by_its_id(database: str, hot: Connection, connection: Connection) -> None:
-    """Its connection has no settings of its own, so the planner decides by the table's statistics."""
+def test_progress_finds_each_job_by_its_id(hot: Connection, connection: Connection) -> None:
+    ids = sorted(row[0] for row in connection.execute("SELECT id FROM pgtask.jobs WHERE status = 'running' LIMIT 100"))
+    worker = number(connection, "SELECT id FROM pgtask.workers")
+    news = {"attempts": [1] * 100, "progress": [50] * 100, "messages": ["half"] * 100}
+
+    plan = explain(hot, "write_progress", ids=ids, worker_id=worker, **news)
+
+    assert_reached_by_id(plan, 1)
+
+
+def assert_reached_by_id(plan: Plan, times: int) -> None:
+    """A condition of the index, not a filter: the other way round the whole index is read for each batch or row."""
+    found = [node for node in nodes(plan) if node.get("Index Name") == "jobs_pkey"]
+    assert len(found) == times
+    for scan in found:
+        assert "id = " in scan["Index Cond"]
+        assert scan["Actual Rows"] * scan["Actual Loops"] <= 100
+        assert scan.get("Rows Removed by Filter", 0) == 0
+
+
+def test_a_heartbeat_finds_each_job_by_its_id(hot: Connection, connection: Connection) -> None:
     ids = [row[0] for row in connection.execute("SELECT id FROM pgtask.jobs WHERE status = 'running' LIMIT 100")]
     values = {"worker_id": 1, "running": 1, "cpu_percent": 1.0, "rss_bytes": 1, "ids": ids, "attempts": [1] * 100}
 
-    with connections.connect(database, application_name="test") as plain:
-        plan = explain(plain, "heartbeat", **values)
+    plan = explain(hot, "heartbeat", **values)
 
-    assert scans(plan) == [("Index Scan", "jobs_pkey")]
+    assert_reached_by_id(plan, 1)
 
 
 def test_a_sweep_probes_each_lane_by_its_index(hot: Connection) -> None:

@@ -8,11 +8,11 @@ WITH examined AS MATERIALIZED (
      WHERE j.queue = %(queue)s::text
        AND j.priority = %(priority)s::int2
        AND j.scheduled_at <= now()
-       AND (j.scheduled_at, j.id) > (%(after_time)s::timestamptz, %(after_id)s::int8)
+       AND (j.scheduled_at, j.id + 0) > (%(after_time)s::timestamptz, %(after_id)s::int8)
        AND EXISTS (SELECT FROM pgtask.workers w
                     WHERE w.id = %(worker_id)s::int4 AND w.dead_at IS NULL AND w.expires_at > now())
        AND NOT EXISTS (SELECT FROM pgtask.queues q WHERE q.name = %(queue)s::text AND q.paused_at IS NOT NULL)
-     ORDER BY j.scheduled_at, j.id
+     ORDER BY j.scheduled_at, j.id + 0
      LIMIT %(examine)s::int4
 ), due AS MATERIALIZED (
     SELECT j.ctid AS tid

@@ -1,7 +1,7 @@
 -- Takes up to %(limit)s due jobs from the lanes given, best lane first, each from its watermark on.
 -- Locks: the rows taken, in lane order, skipping what others hold. Index: jobs_lane, once per lane.
 -- The row list is materialised: as a joined sub-select the planner may run it again and claim more than the limit.
--- Nothing is taken without this worker's own live lease, nor from a paused queue.
+-- id + 0 is the column of jobs_lane. Nothing is taken without this worker's own live lease, nor from a paused queue.
 WITH due AS MATERIALIZED (
     SELECT job.tid
       FROM unnest(%(queues)s::text[], %(priorities)s::int2[], %(after_times)s::timestamptz[], %(after_ids)s::int8[])
@@ -12,10 +12,10 @@ WITH due AS MATERIALIZED (
          WHERE j.queue = lane.queue
            AND j.priority = lane.priority
            AND j.scheduled_at <= now()
-           AND (j.scheduled_at, j.id) > (lane.after_time, lane.after_id)
+           AND (j.scheduled_at, j.id + 0) > (lane.after_time, lane.after_id)
            AND j.status = 'pending'
            AND j.task = ANY (%(tasks)s::text[])
-         ORDER BY j.scheduled_at, j.id
+         ORDER BY j.scheduled_at, j.id + 0
          LIMIT %(limit)s::int4
            FOR UPDATE SKIP LOCKED
      ) job

@@ -2,72 +2,77 @@
 -- Policy: the job's own, else its task's, else its queue's, else the built-in one. A started attempt leaves a run; one that
 -- never started (started IS NULL) leaves none unless it is the job's end. A cancel request ends the job whatever the outcome.
 -- Fenced by (id, attempt, worker); the rows are locked first, so that a cancel request under way is seen or waits.
--- Index: jobs_pkey.
-WITH given AS MATERIALIZED (
-    SELECT id, attempt, started, ended, outcome::pgtask.run_outcome, final, delay, error_type, error, traceback
-      FROM unnest(%(ids)s::int8[], %(attempts)s::int4[], %(started)s::float8[], %(ended)s::float8[], %(outcomes)s::text[],
-                  %(finals)s::bool[], %(delays)s::float8[], %(error_types)s::text[], %(errors)s::text[],
-                  %(tracebacks)s::text[])
-           AS g (id, attempt, started, ended, outcome, final, delay, error_type, error, traceback)
-), locked AS MATERIALIZED (
-    SELECT g.*, j.cancel_requested_at IS NOT NULL AS cancelled, j.retry_count AS retries_before, j.task, j.queue, j.priority,
-           j.scheduled_at,
-           coalesce(j.max_retries, t.max_retries, q.max_retries, 3) AS limit_retries,
-           coalesce(j.retry_strategy, t.retry_strategy, q.retry_strategy, 'exponential') AS strategy,
-           coalesce(j.retry_delay, t.retry_delay, q.retry_delay, 15) AS base,
-           coalesce(j.max_retry_delay, t.max_retry_delay, q.max_retry_delay, 3600) AS longest
-      FROM given g
-      JOIN pgtask.jobs j ON j.id = g.id
-      LEFT JOIN pgtask.tasks t ON t.name = j.task
-      LEFT JOIN pgtask.queues q ON q.name = j.queue
-     WHERE j.attempt = g.attempt AND j.worker_id = %(worker_id)s::int4 AND j.status = 'running'
-       FOR UPDATE OF j
-), charged AS MATERIALIZED (
-    SELECT l.*, (l.outcome IN ('failed', 'timeout', 'crashed'))::int4 AS charge
+-- The ids must ascend and nothing is joined by id, see complete_jobs.sql: besides, each such join of two lists compares each
+-- with each on a connection that has no hash joins. Index: jobs_pkey, twice per id.
+WITH locked AS MATERIALIZED (
+    SELECT j.*, width_bucket(j.id, %(ids)s::int8[]) AS place, j.cancel_requested_at IS NOT NULL AS cancelled
+      FROM pgtask.jobs j
+     WHERE j.id = ANY (%(ids)s::int8[])
+       AND j.attempt = (%(attempts)s::int4[])[width_bucket(j.id, %(ids)s::int8[])]
+       AND j.worker_id = %(worker_id)s::int4
+       AND j.status = 'running'
+       FOR UPDATE
+), given AS MATERIALIZED (
+    SELECT l.*, (%(started)s::float8[])[place] AS began, (%(ended)s::float8[])[place] AS ended,
+           (%(outcomes)s::text[])[place]::pgtask.run_outcome AS outcome,
+           ((%(outcomes)s::text[])[place] IN ('failed', 'timeout', 'crashed'))::int4 AS charge,
+           (%(finals)s::bool[])[place] AS last, (%(delays)s::float8[])[place] AS delay,
+           coalesce(l.max_retries, t.max_retries, q.max_retries, 3) AS retries_allowed,
+           coalesce(l.retry_strategy, t.retry_strategy, q.retry_strategy, 'exponential') AS strategy,
+           coalesce(l.retry_delay, t.retry_delay, q.retry_delay, 15) AS base,
+           coalesce(l.max_retry_delay, t.max_retry_delay, q.max_retry_delay, 3600) AS longest
       FROM locked l
+      LEFT JOIN pgtask.tasks t ON t.name = l.task
+      LEFT JOIN pgtask.queues q ON q.name = l.queue
 ), decided AS MATERIALIZED (
-    SELECT c.*,
-           c.final OR c.cancelled OR (c.charge = 1 AND c.limit_retries >= 0 AND c.retries_before >= c.limit_retries) AS ends,
-           CASE WHEN c.delay IS NOT NULL THEN now() + make_interval(secs => c.delay)
-                WHEN c.charge = 0 THEN c.scheduled_at
-                ELSE now() + make_interval(secs => least(c.longest, c.base * CASE c.strategy
+    SELECT g.*,
+           g.last OR g.cancelled OR (g.charge = 1 AND g.retries_allowed >= 0 AND g.retry_count >= g.retries_allowed) AS ends,
+           g.retry_count + g.charge AS retries,
+           g.crash_count + (g.outcome = 'crashed')::int4 AS crashes,
+           CASE WHEN g.delay IS NOT NULL THEN now() + make_interval(secs => g.delay)
+                WHEN g.charge = 0 THEN g.scheduled_at
+                ELSE now() + make_interval(secs => least(g.longest, g.base * CASE g.strategy
                         WHEN 'fixed' THEN 1
-                        WHEN 'linear' THEN c.retries_before + 1
-                        ELSE power(2, least(c.retries_before, 60))
+                        WHEN 'linear' THEN g.retry_count + 1
+                        ELSE power(2, least(g.retry_count, 60))
                     END) * (0.9 + random() * 0.2))
            END AS due
-      FROM charged c
+      FROM given g
+), going_on AS MATERIALIZED (
+    SELECT array_agg(id ORDER BY id) AS ids, array_agg(due ORDER BY id) AS dues, array_agg(retries ORDER BY id) AS retries,
+           array_agg(crashes ORDER BY id) AS crashes
+      FROM decided
+     WHERE NOT ends
 ), returned AS (
     UPDATE pgtask.jobs j
-       SET status = 'pending', worker_id = NULL, executor = NULL, started_at = NULL, scheduled_at = d.due,
-           retry_count = j.retry_count + d.charge,
-           crash_count = j.crash_count + (d.outcome = 'crashed')::int4
-      FROM decided d
-     WHERE j.id = d.id AND NOT d.ends
+       SET status = 'pending', worker_id = NULL, executor = NULL, started_at = NULL,
+           scheduled_at = (SELECT dues[width_bucket(j.id, ids)] FROM going_on),
+           retry_count = (SELECT retries[width_bucket(j.id, ids)] FROM going_on),
+           crash_count = (SELECT crashes[width_bucket(j.id, ids)] FROM going_on)
+     WHERE j.id = ANY ((SELECT ids FROM going_on)::int8[])
     RETURNING j.id
 ), finished AS (
     DELETE FROM pgtask.jobs j
-     USING decided d
-     WHERE j.id = d.id AND d.ends
-    RETURNING j.*
+     WHERE j.id = ANY (ARRAY(SELECT id FROM decided WHERE ends))
+    RETURNING j.id
 ), recorded AS (
-    INSERT INTO pgtask.runs (job_id, finished_at, started_at, scheduled_at, created_at, timeout, retry_delay, max_retry_delay,
-                             attempt, retry_count, claims, max_retries, worker_id, executor, outcome, status, retry_strategy,
-                             priority, crash_count, progress, final, queue, task, payload, unique_key, traceparent, tags,
-                             progress_message, error_type, error, traceback)
+    INSERT INTO pgtask.runs (job_id, finished_at, started_at, scheduled_at, attempt, retry_count, claims, worker_id, executor,
+                             outcome, priority, final, queue, task, error_type, error, traceback, status, created_at, timeout,
+                             retry_delay, max_retry_delay, max_retries, retry_strategy, crash_count, progress, payload,
+                             unique_key, traceparent, tags, progress_message)
     SELECT d.id, clock_timestamp() - make_interval(secs => coalesce(d.ended, 0)),
-           clock_timestamp() - make_interval(secs => d.started), d.scheduled_at, f.created_at, f.timeout, f.retry_delay,
-           f.max_retry_delay, CASE WHEN d.started IS NOT NULL THEN d.attempt END, d.retries_before + d.charge, d.attempt,
-           f.max_retries, %(worker_id)s::int4, %(executor)s::int4,
-           CASE WHEN d.cancelled AND d.charge = 0 THEN 'cancelled' ELSE d.outcome END,
-           CASE WHEN NOT d.ends THEN NULL
-                WHEN d.cancelled OR d.outcome = 'cancelled' THEN 'cancelled'::pgtask.job_status
-                ELSE 'failed' END,
-           f.retry_strategy, d.priority, f.crash_count, f.progress, d.ends, d.queue, d.task, f.payload, f.unique_key,
-           f.traceparent, f.tags, f.progress_message, d.error_type, d.error, d.traceback
+           clock_timestamp() - make_interval(secs => d.began), d.scheduled_at, CASE WHEN d.began IS NOT NULL THEN d.attempt END,
+           d.retries, d.attempt, %(worker_id)s::int4, %(executor)s::int4,
+           CASE WHEN d.cancelled AND d.charge = 0 THEN 'cancelled' ELSE d.outcome END, d.priority, d.ends, d.queue, d.task,
+           (%(error_types)s::text[])[d.place], (%(errors)s::text[])[d.place], (%(tracebacks)s::text[])[d.place],
+           of_the_job.*
       FROM decided d
-      LEFT JOIN finished f ON f.id = d.id
-     WHERE d.started IS NOT NULL OR d.ends
+      LEFT JOIN LATERAL (
+        SELECT CASE WHEN d.cancelled OR d.outcome = 'cancelled' THEN 'cancelled' ELSE 'failed' END::pgtask.job_status,
+               d.created_at, d.timeout, d.retry_delay, d.max_retry_delay, d.max_retries, d.retry_strategy, d.crashes,
+               d.progress, d.payload, d.unique_key, d.traceparent, d.tags, d.progress_message
+      ) of_the_job ON d.ends
+     WHERE d.began IS NOT NULL OR d.ends
     RETURNING 1
 ), notified AS (
     SELECT pgtask.notify_rewind(d.queue, d.priority, min(d.due))
@@ -75,5 +80,6 @@ WITH given AS MATERIALIZED (
      WHERE NOT d.ends AND d.charge = 0 AND d.delay IS NULL
      GROUP BY d.queue, d.priority
 )
-SELECT d.id, d.ends, (SELECT count(*) FROM returned) + (SELECT count(*) FROM recorded) + (SELECT count(*) FROM notified) AS work
+SELECT d.id, d.ends, (SELECT count(*) FROM returned) + (SELECT count(*) FROM finished) + (SELECT count(*) FROM recorded)
+       + (SELECT count(*) FROM notified) AS work
   FROM decided d;

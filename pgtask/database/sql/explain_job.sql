@@ -26,7 +26,7 @@ SELECT extract(epoch FROM j.scheduled_at - now())::float8 AS due_in,
                    FROM pgtask.jobs a
                   WHERE a.queue = j.queue
                     AND a.priority = j.priority
-                    AND (a.scheduled_at, a.id) < (j.scheduled_at, j.id)
+                    AND (a.scheduled_at, a.id + 0) < (j.scheduled_at, j.id + 0)
                     AND a.status = 'pending'
                   LIMIT %(cap)s::int4 + 1)) ahead) AS jobs_ahead
   FROM pgtask.jobs j

@@ -1,7 +1,8 @@
 -- Renews this worker's lease and compares notes: of the jobs held here, which are no longer its own (lost) and which are to be
 -- cancelled. No row of kind alive means that the worker was declared dead and must start anew.
 -- live_since begins again when the lease had run out, so that a worker back from an outage does not rescue at once.
--- Locks its own workers row. Index: workers_pkey, jobs_pkey once per job held.
+-- The jobs are not joined by id, see complete_jobs.sql. Locks its own workers row. Index: workers_pkey, jobs_pkey once per
+-- job held.
 WITH beat AS (
     UPDATE pgtask.workers w
        SET heartbeat_at = now(),
@@ -10,11 +11,14 @@ WITH beat AS (
            running = %(running)s::int4, cpu_percent = %(cpu_percent)s::float4, rss_bytes = %(rss_bytes)s::int8
      WHERE w.id = %(worker_id)s::int4 AND w.dead_at IS NULL
     RETURNING w.stopping_at
+), mine AS MATERIALIZED (
+    SELECT j.id, j.attempt, j.cancel_requested_at
+      FROM pgtask.jobs j
+     WHERE j.id = ANY (%(ids)s::int8[]) AND j.worker_id = %(worker_id)s::int4 AND j.status = 'running'
 )
 SELECT CASE WHEN beat.stopping_at IS NULL THEN 'alive' ELSE 'stop' END AS kind, 0::int8 AS id, 0 AS attempt FROM beat
 UNION ALL
-SELECT CASE WHEN j.id IS NULL THEN 'lost' ELSE 'cancel' END, held.id, held.attempt
+SELECT CASE WHEN m.id IS NULL THEN 'lost' ELSE 'cancel' END, held.id, held.attempt
   FROM unnest(%(ids)s::int8[], %(attempts)s::int4[]) AS held (id, attempt)
-  LEFT JOIN pgtask.jobs j
-         ON j.id = held.id AND j.attempt = held.attempt AND j.worker_id = %(worker_id)s::int4 AND j.status = 'running'
- WHERE j.id IS NULL OR j.cancel_requested_at IS NOT NULL;
+  LEFT JOIN mine m ON m.id = held.id AND m.attempt = held.attempt
+ WHERE m.id IS NULL OR m.cancel_requested_at IS NOT NULL;

@@ -38,7 +38,7 @@ WITH RECURSIVE lanes AS (
                  WHERE a.queue = lanes.queue
                    AND a.priority = lanes.priority
                    AND a.scheduled_at <= now()
-                 ORDER BY a.scheduled_at, a.id
+                 ORDER BY a.scheduled_at, a.id + 0
                  LIMIT %(cap)s::int4 + 1) j
      ) due
      CROSS JOIN LATERAL (
@@ -51,7 +51,7 @@ WITH RECURSIVE lanes AS (
                  WHERE a.queue = lanes.queue
                    AND a.priority = lanes.priority
                    AND a.scheduled_at > now()
-                 ORDER BY a.scheduled_at, a.id
+                 ORDER BY a.scheduled_at, a.id + 0
                  LIMIT %(cap)s::int4 + 1) j
      ) later
      GROUP BY lanes.queue

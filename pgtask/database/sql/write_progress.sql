@@ -1,6 +1,9 @@
--- The newest progress of running jobs; fenced like every write of a worker. A HOT update. Index: jobs_pkey.
+-- The newest progress of running jobs; fenced like every write of a worker. A HOT update. The ids must ascend and are not
+-- joined, see complete_jobs.sql. Index: jobs_pkey.
 UPDATE pgtask.jobs j
-   SET progress = news.progress, progress_message = news.message
-  FROM unnest(%(ids)s::int8[], %(attempts)s::int4[], %(progress)s::int2[], %(messages)s::text[])
-       AS news (id, attempt, progress, message)
- WHERE j.id = news.id AND j.attempt = news.attempt AND j.worker_id = %(worker_id)s::int4 AND j.status = 'running';
+   SET progress = (%(progress)s::int2[])[width_bucket(j.id, %(ids)s::int8[])],
+       progress_message = (%(messages)s::text[])[width_bucket(j.id, %(ids)s::int8[])]
+ WHERE j.id = ANY (%(ids)s::int8[])
+   AND j.attempt = (%(attempts)s::int4[])[width_bucket(j.id, %(ids)s::int8[])]
+   AND j.worker_id = %(worker_id)s::int4
+   AND j.status = 'running';
