@@ -7,7 +7,7 @@ and one round trip.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -152,8 +152,12 @@ class WorkConnection:
         notes: Notes | None,
         claim: ClaimRequest | None,
         tasks: list[str],
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> Exchanged:
-        """Hands in what ended and claims what is next, all or nothing."""
+        """Hands in what ended and claims what is next, all or nothing.
+
+        `meanwhile` is called once the statements are sent: the server is at work on them.
+        """
         completed = ended = claimed = None
         # Without BEGIN the statements of one pipeline are one implicit transaction, committed at its end.
         with self._connection.pipeline():
@@ -184,6 +188,7 @@ class WorkConnection:
                         "tasks": tasks,
                     },
                 )
+            meanwhile()
         return Exchanged(
             {row[0] for row in completed.fetchall()} if completed else set(),
             {row[0] for row in ended.fetchall()} if ended else set(),

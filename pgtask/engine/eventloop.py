@@ -21,18 +21,24 @@ _BATCH = 100
 
 
 class EventLoop:
-    """Slots for coroutine functions: each running attempt is an asyncio task and holds one permit."""
+    """Slots for coroutine functions: each running attempt is an asyncio task.
+
+    With `permits`, which are shared with the threads, each holds one and a thread of its own hands out the attempts;
+    that is slower than the loop's own count, but fair.
+    """
 
     def __init__(
         self,
         handlers: Handlers,
         marks: Marks,
-        permits: SimpleQueue[None],
+        slots: int,
+        permits: SimpleQueue[None] | None,
         on_end: Callable[[Attempt], None],
     ) -> None:
         """`on_end` is called in the loop's thread."""
         self._handlers = handlers
         self._marks = marks
+        self._free = slots
         self._permits = permits
         self._on_end = on_end
         self._ready: SimpleQueue[Attempt] = SimpleQueue()
@@ -40,16 +46,20 @@ class EventLoop:
         self._running: dict[Attempt, asyncio.Task[None]] = {}
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._serve, name="pgtask-loop", daemon=True).start()
-        threading.Thread(target=self._feed, name="pgtask-loop-feed", daemon=True).start()
+        if permits is not None:
+            threading.Thread(target=self._feed, args=[permits], name="pgtask-loop-feed", daemon=True).start()
 
     def submit(self, attempts: list[Attempt]) -> None:
         """Queues attempts for the loop."""
         for attempt in attempts:
             self._ready.put(attempt)
-            self._arrivals.put(None)
+            if self._permits is not None:
+                self._arrivals.put(None)
+        if self._permits is None:
+            self._loop.call_soon_threadsafe(self._fill)
 
     def idle(self) -> bool:
-        """Whether no attempt waits for a permit."""
+        """Whether no attempt waits for a slot."""
         return self._ready.empty()
 
     def withdraw(self) -> list[Attempt]:
@@ -82,28 +92,38 @@ class EventLoop:
             with contextlib.suppress(SystemExit, KeyboardInterrupt):
                 self._loop.run_forever()
 
-    def _feed(self) -> None:
+    def _fill(self) -> None:
+        with contextlib.suppress(Empty):
+            while self._free:
+                attempt = self._ready.get_nowait()
+                self._free -= 1
+                self._start(attempt)
+
+    def _feed(self, shared: SimpleQueue[None]) -> None:
         # One wake-up of the loop costs more than a job, so as many start with each as there are permits for.
         while True:
             self._arrivals.get()
-            self._permits.get()
+            shared.get()
             permits, batch = 1, []
             # Empty: out of permits, or what had arrived was withdrawn or has started with an earlier batch.
             with contextlib.suppress(Empty):
                 batch.append(self._ready.get_nowait())
                 while len(batch) < _BATCH and not self._ready.empty():
-                    self._permits.get_nowait()
+                    shared.get_nowait()
                     permits += 1
                     batch.append(self._ready.get_nowait())
             for _ in range(permits - len(batch)):
-                self._permits.put(None)
+                shared.put(None)
             if batch:
-                self._loop.call_soon_threadsafe(self._start, batch)
+                self._loop.call_soon_threadsafe(self._start_all, batch)
 
-    def _start(self, batch: list[Attempt]) -> None:
+    def _start_all(self, batch: list[Attempt]) -> None:
         for attempt in batch:
-            self._marks.start(attempt.mark)
-            self._running[attempt] = self._loop.create_task(self._run(attempt))
+            self._start(attempt)
+
+    def _start(self, attempt: Attempt) -> None:
+        self._marks.start(attempt.mark)
+        self._running[attempt] = self._loop.create_task(self._run(attempt))
 
     async def _run(self, attempt: Attempt) -> None:
         current_attempt.set(attempt)
@@ -132,8 +152,12 @@ class EventLoop:
 
     def _end(self, attempt: Attempt) -> None:
         self._running.pop(attempt, None)
-        self._permits.put(None)
         self._on_end(attempt)
+        if self._permits is None:
+            self._free += 1
+            self._fill()
+        else:
+            self._permits.put(None)
 
     async def _call(self, attempt: Attempt) -> Any:
         if attempt.timeout is None:

@@ -67,6 +67,8 @@ class Exchange:
         self._away_logged = 0.0
         self._give_back_at = 0.0
         self._flush_at = 0.0
+        # Claimed, not yet handed to the slots: that is done while the server is busy with the next exchange, if any.
+        self._arrived: list[ClaimedRow] = []
         self.ready = threading.Event()
         self.finished = threading.Event()
 
@@ -129,6 +131,8 @@ class Exchange:
             self._completer.resend(connection)
             held = [mark[:2] for mark in self._marks.read()]
             freed = connection.release_unanswered(held)
+            # Not held, so given back with the others.
+            self._arrived = []
             self._unanswered = False
             log.info("connected again; %d jobs of an unanswered claim were given back", freed)
         self._claimer.queues_changed()
@@ -148,6 +152,8 @@ class Exchange:
             notes = self._notebook.take(float("inf") if batch else time.monotonic())
             if batch or notes or claim:
                 self._exchange(connection, batch, notes, claim)
+            elif self._arrived:
+                self._hand_over()
             elif not self._claiming and not self._slots.unfinished and not len(self._completer):
                 self.finished.set()
                 return
@@ -157,7 +163,8 @@ class Exchange:
     def _wanted(self) -> int:
         if not self._claiming:
             return 0
-        return min(self._prefetch.wanted(self._slots.unfinished), self._marks.room)
+        arrived = len(self._arrived)
+        return min(self._prefetch.wanted(self._slots.unfinished + arrived), self._marks.room - arrived)
 
     def _flush_due(self) -> bool:
         waiting = len(self._completer)
@@ -170,15 +177,18 @@ class Exchange:
     def _hear(self) -> None:
         try:
             while True:
-                self._actions.get_nowait()()
+                action = self._actions.get_nowait()
+                self._hand_over()
+                action()
         except Empty:
             pass
 
     def _look(self, connection: WorkConnection, wanted: int) -> None:
+        self._hand_over()
         self._unanswered = True
         rows = self._claimer.look(connection, wanted)
         self._unanswered = False
-        self._hand_over(rows)
+        self._take(rows)
 
     def _exchange(
         self,
@@ -192,7 +202,7 @@ class Exchange:
         begun = time.monotonic()
         try:
             exchanged = connection.exchange(
-                completions, endings, notes, claim[0] if claim else None, self._claimer.tasks
+                completions, endings, notes, claim[0] if claim else None, self._claimer.tasks, self._hand_over
             )
         except Exception as error:
             if notes is not None:
@@ -208,15 +218,20 @@ class Exchange:
         self._flush_at = ended + FLUSH_AFTER
         self._completer.settle(exchanged)
         if claim is not None:
-            self._hand_over(exchanged.claimed)
+            self._take(exchanged.claimed)
             self._claimer.took(exchanged.claimed, claim[0].limit, claim[1], ended - begun)
 
-    def _hand_over(self, rows: list[ClaimedRow]) -> None:
+    def _take(self, rows: list[ClaimedRow]) -> None:
+        # Nothing is left of the last claim unless an error came before its turn.
+        self._hand_over()
+        self._arrived = self._claimer.lanes.in_order(rows)
+
+    def _hand_over(self) -> None:
+        rows, self._arrived = self._arrived, []
         if not rows:
             return
         now = time.monotonic()
         lanes, timeouts, hold = self._claimer.lanes, self._timeouts, self._marks.hold
-        rows = lanes.in_order(rows)
         payloads = decode_many([row[5] for row in rows])
         attempts = []
         for (id, number, task, queue, priority, _, timeout, retries, _), payload in zip(rows, payloads, strict=True):

@@ -30,13 +30,14 @@ class Slots:
         self._count = count
         self._on_end = on_end
         self._held: dict[int, Attempt] = {}
-        permits: SimpleQueue[None] = SimpleQueue()
-        for _ in range(count):
-            permits.put(None)
-        mixed = bool(self._coroutines) and len(self._coroutines) < len(tasks)
         # With one kind of task only, the number of its places is the limit by itself.
-        self.threads = Threads(handlers, marks, count, permits if mixed else None, self._ended, on_watch)
-        self.loop = EventLoop(handlers, marks, permits, self._ended) if self._coroutines else None
+        permits: SimpleQueue[None] | None = None
+        if self._coroutines and len(self._coroutines) < len(tasks):
+            permits = SimpleQueue()
+            for _ in range(count):
+                permits.put(None)
+        self.threads = Threads(handlers, marks, count, permits, self._ended, on_watch)
+        self.loop = EventLoop(handlers, marks, count, permits, self._ended) if self._coroutines else None
 
     @property
     def unfinished(self) -> int:

@@ -174,7 +174,7 @@ def test_an_attempt_cancelled_between_its_task_and_its_first_step_ends(app: PgTa
 
     def starting() -> bool:
         waiting = list(events._loop._ready)  # type: ignore[attr-defined]
-        return any(handle._callback == events._start for handle in waiting)
+        return any(handle._callback == events._fill for handle in waiting)
 
     for _ in range(20):
         busy.clear()
