@@ -46,22 +46,7 @@ def dev(**flags: object) -> int:
     with database(given, ready=False) as url:
         migrations.migrate(url)
         _print_addresses(url, tasks)
-        return run_worker(
-            WorkerOptions(
-                database_url=url,
-                app=given.app,
-                queues=given.queues,
-                processes=given.processes,
-                concurrency=given.concurrency,
-                lease=given.lease,
-                poll=given.poll,
-                grace=given.grace,
-                listen=given.listen,
-                name=given.name,
-                log_level=given.log_level,
-                log_format=given.log_format,
-            )
-        )
+        return run_worker(WorkerOptions.chosen(given, url))
 
 
 def _print_addresses(url: str, tasks: dict[str, Task[Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Callable
 from typing import Any
@@ -45,8 +46,17 @@ def jobs() -> None:
     """List, show, cancel, retry and delete jobs."""
 
 
-def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which jobs."""
+def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which jobs, given to the command as the filter `wanted`."""
+
+    @functools.wraps(function)
+    def command(
+        statuses: tuple[list[JobStatus], ...], queue: str | None, task: str | None, tag: str | None, **rest: Any
+    ) -> Any:
+        wanted = JobFilter(statuses=parameters.flatten(statuses), queue=queue, task=task, tag=tag)
+        return function(wanted=wanted, **rest)
+
+    decorated: Callable[..., Any] = command
     for option in (
         click.option("--tag", metavar="TAG", help="Jobs with this tag."),
         click.option("--task", metavar="NAME", help="Jobs of this task; * stands for any text."),
@@ -60,8 +70,8 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help=f"Jobs with one of these: {', '.join(JobStatus)}.",
         ),
     ):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -74,21 +84,12 @@ yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
     "-n", "--limit", type=_limit, metavar="NUMBER", default="50", help="At most so many; 50, never over 1000."
 )
 @json_option
-def list_jobs(
-    statuses: tuple[list[JobStatus], ...],
-    queue: str | None,
-    task: str | None,
-    tag: str | None,
-    before: int | None,
-    limit: int,
-    json_output: bool,
-) -> None:
+def list_jobs(wanted: JobFilter, before: int | None, limit: int, json_output: bool) -> None:
     """List jobs, newest first.
 
     In a pipe the columns are: id, status, task, queue, priority, attempt, scheduled_at, error or
     progress, tags.
     """
-    wanted = _filter(statuses, queue, task, tag)
     with connected() as connection:
         page = listing.list_jobs(connection, wanted, before=before, limit=limit)
     cursor = str(page.jobs[-1].id) if page.more else None
@@ -130,19 +131,11 @@ def show(job_id: int, json_output: bool) -> None:
 @filter_options
 @yes_option
 @json_option
-def cancel(
-    ids: tuple[int, ...],
-    statuses: tuple[list[JobStatus], ...],
-    queue: str | None,
-    task: str | None,
-    tag: str | None,
-    **options: bool,
-) -> int:
+def cancel(ids: tuple[int, ...], wanted: JobFilter, **options: bool) -> int:
     """Cancel jobs by id or filter.
 
     Waiting ones end at once, running ones are asked to stop. A filter without --status means all that have not ended.
     """
-    wanted = _filter(statuses, queue, task, tag)
     return job_actions.act(job_actions.CANCEL, ids, wanted, listing.LIVE, **options)
 
 
@@ -151,19 +144,11 @@ def cancel(
 @filter_options
 @yes_option
 @json_option
-def retry(
-    ids: tuple[int, ...],
-    statuses: tuple[list[JobStatus], ...],
-    queue: str | None,
-    task: str | None,
-    tag: str | None,
-    **options: bool,
-) -> int:
+def retry(ids: tuple[int, ...], wanted: JobFilter, **options: bool) -> int:
     """Put ended jobs back with fresh retries, by id or filter.
 
     A filter without --status means failed and quarantined ones.
     """
-    wanted = _filter(statuses, queue, task, tag)
     failures = frozenset({JobStatus.FAILED, JobStatus.QUARANTINED})
     return job_actions.act(job_actions.RETRY, ids, wanted, failures, **options)
 
@@ -173,21 +158,9 @@ def retry(
 @filter_options
 @yes_option
 @json_option
-def delete(
-    ids: tuple[int, ...],
-    statuses: tuple[list[JobStatus], ...],
-    queue: str | None,
-    task: str | None,
-    tag: str | None,
-    **options: bool,
-) -> int:
+def delete(ids: tuple[int, ...], wanted: JobFilter, **options: bool) -> int:
     """Delete jobs with their runs and logs, by id or filter.
 
     This cannot be undone. Running ones are left alone. A filter without --status means all that have ended.
     """
-    wanted = _filter(statuses, queue, task, tag)
     return job_actions.act(job_actions.DELETE, ids, wanted, FINAL, **options)
-
-
-def _filter(statuses: tuple[list[JobStatus], ...], queue: str | None, task: str | None, tag: str | None) -> JobFilter:
-    return JobFilter(statuses=parameters.flatten(statuses), queue=queue, task=task, tag=tag)

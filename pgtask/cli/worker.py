@@ -43,20 +43,4 @@ def worker(drain: bool, no_listen: bool, **flags: object) -> int:
 
     given = settings(listen=False if no_listen else None, **flags)
     with database(given) as url:
-        return run_worker(
-            WorkerOptions(
-                database_url=url,
-                app=given.app,
-                queues=given.queues,
-                processes=given.processes,
-                concurrency=given.concurrency,
-                lease=given.lease,
-                poll=given.poll,
-                grace=given.grace,
-                drain=drain,
-                listen=given.listen,
-                name=given.name,
-                log_level=given.log_level,
-                log_format=given.log_format,
-            )
-        )
+        return run_worker(WorkerOptions.chosen(given, url, drain=drain))

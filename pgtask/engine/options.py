@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+
+from pgtask.config import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,12 @@ class WorkerOptions:
     name: str | None = None
     log_level: str = "info"
     log_format: str = "auto"
+
+    @classmethod
+    def chosen(cls, settings: Settings, database_url: str, *, drain: bool = False) -> WorkerOptions:
+        """What the settings in force say, on the database at this URL."""
+        shared = {field.name for field in fields(cls)} & {field.name for field in fields(Settings)} - {"database_url"}
+        return cls(database_url, drain=drain, **{name: getattr(settings, name) for name in shared})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ as their value, and timedelta as seconds. Anything else is refused rather than g
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -26,7 +26,7 @@ def encode(value: Any, what: str = "payload") -> str:
     or lone surrogates in a text, keys that JSON cannot have, and nesting that is too deep or circular.
     """
     try:
-        text = _ENCODER.encode(value)
+        text = _encode(value)
     except PayloadError as error:
         raise PayloadError(f"The {what} cannot be stored: {error}") from None
     except RecursionError:
@@ -55,6 +55,26 @@ def _default(value: Any) -> Any:
 
 
 _ENCODER = json.JSONEncoder(default=_default, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
+
+
+def _encoding() -> Callable[[Any], str]:
+    # JSONEncoder makes its machine anew for each value, which takes longer than to encode an ordinary payload. One kept
+    # cannot tell which value it was that failed or contains itself, so that is left to a new one.
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return _ENCODER.encode
+    machine = make(None, _default, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, False)
+
+    def encode(value: Any) -> str:
+        try:
+            return "".join(machine(value, 0))
+        except Exception:  # noqa: BLE001 - the second try says what is wrong
+            return _ENCODER.encode(value)
+
+    return encode
+
+
+_encode = _encoding()
 
 
 def _explain(error: Exception) -> str:
