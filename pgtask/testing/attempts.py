@@ -1,14 +1,16 @@
 """Running one attempt in the caller's thread, by the engine's own rules for handlers, errors and verdicts.
 
-What only a worker can do is left out: no timeout is applied, and nothing interrupts the handler.
+What only a worker can do is left out: no timeout or limit of memory is applied, and nothing interrupts the handler.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pgtask.engine import classify
@@ -65,6 +67,21 @@ def ran_of(attempt: Attempt, status: str) -> Ran:
     )
 
 
+def handlers_of(
+    tasks: Mapping[str, Task[Any]],
+    on_progress: Callable[[Attempt, int, str | None], None],
+    on_log: Callable[[Attempt, float, int, str, str], None],
+) -> Handlers:
+    """How tasks are called here: without their limits of memory, which would hold for the whole of the test process."""
+    unlimited = {
+        name: Task(task.app, task.function, name, replace(task.defaults, memory_limit=None))
+        if task.defaults.memory_limit is not None
+        else task
+        for name, task in tasks.items()
+    }
+    return Handlers(unlimited, on_progress, on_log)
+
+
 def run(task: Task[Any], handlers: Handlers, attempt: Attempt) -> None:
     """Runs an attempt to its end; a coroutine function gets an event loop of its own."""
     attempt.started_at = time.monotonic()
@@ -73,7 +90,7 @@ def run(task: Task[Any], handlers: Handlers, attempt: Attempt) -> None:
         if task.is_coroutine:
             value = _run_coroutine(value)
     except BaseException as error:
-        if not isinstance(error, (*_ENDS, _cancelled_error())):
+        if not isinstance(error, (*_ENDS, asyncio.CancelledError)):
             _released(attempt)
             raise
         _failed(attempt, error)
@@ -97,13 +114,6 @@ async def run_async(task: Task[Any], handlers: Handlers, attempt: Attempt) -> No
         _returned(attempt, value)
 
 
-def _cancelled_error() -> type[BaseException]:
-    # Here, as pytest loads this module whether it is used or not.
-    import asyncio
-
-    return asyncio.CancelledError
-
-
 def _failed(attempt: Attempt, error: BaseException) -> None:
     attempt.ended_at = time.monotonic()
     trace = error.__traceback__
@@ -122,14 +132,10 @@ def _returned(attempt: Attempt, value: Any) -> None:
 
 
 def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    import asyncio
-
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(coroutine)
     # This thread's loop is busy with whoever called us.
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(copy_context().run, asyncio.run, coroutine).result()

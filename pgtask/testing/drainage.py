@@ -12,7 +12,8 @@ def drain(app: PgTask, *, queues: Iterable[str] | None = None, limit: int = 1000
     """Runs the application's due jobs, and those that they enqueue, until none is left; returns each attempt that ran.
 
     What is not yet due stays, as do the retries of what fails: `advance` brings them forward. `queues` None serves all.
-    Handlers run one after the other in this thread, coroutine functions on an event loop; timeouts are not applied.
+    Handlers run one after the other in this thread, coroutine functions on an event loop. Timeouts and isolation are
+    not applied.
     Raises AssertionError after `limit` attempts, as then jobs seem to enqueue each other for ever.
     """
     from pgtask.testing.worker import Worker

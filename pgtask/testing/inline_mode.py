@@ -69,7 +69,8 @@ class Inline:
 
     A job that is due runs inside the enqueuing call. One with a delay, one to be retried and one that snoozed waits,
     visible in `jobs`, until `run_waiting`. Signatures, encoding, verdicts and errors are judged as by a worker.
-    Timeouts and queue settings are not applied, nor does a job belong to a transaction (`options(connection=…)`).
+    Timeouts, isolation and queue settings are not applied, nor does a job belong to a transaction
+    (`options(connection=…)`).
     """
 
     def __init__(self, app: PgTask) -> None:
@@ -209,7 +210,7 @@ class Inline:
         return self._jobs[id].scheduled_at <= _now() and not JobStatus(self._jobs[id].status).final
 
     def _handlers(self) -> Handlers:
-        return Handlers(self.app.tasks, self._on_progress, self._on_log)
+        return attempts.handlers_of(self.app.tasks, self._on_progress, self._on_log)
 
     def _run(self, id: int) -> None:
         attempt = self._begin(id)

@@ -20,7 +20,6 @@ from pgtask.engine.app import PgTask
 from pgtask.engine.attempt import Attempt
 from pgtask.engine.claimer import EXAMINE
 from pgtask.engine.completer import Completer
-from pgtask.engine.handler import Handlers
 from pgtask.engine.notes import Notebook
 from pgtask.engine.prefetch import Prefetch
 from pgtask.model.payload import decode_many
@@ -41,7 +40,7 @@ class Worker:
         self._tasks = sorted(app.tasks)
         self._notebook = Notebook()
         self._completer = Completer(Prefetch(1), lambda _: None)
-        self._handlers = Handlers(app.tasks, self._notebook.progress, self._notebook.log)
+        self._handlers = attempts.handlers_of(app.tasks, self._notebook.progress, self._notebook.log)
         self._timeouts = {name: task.defaults.timeout for name, task in app.tasks.items()}
 
     def __enter__(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -212,6 +213,15 @@ def test_each_attempt_gets_a_payload_of_its_own(app: PgTask, mode: Inline) -> No
 
     assert [ran.error for ran in mode.ran] == ["[0]", "[0]"]
     assert job.record.payload == {"numbers": []}
+
+
+def test_a_limit_of_memory_does_not_hold_for_the_test_process(app: PgTask, mode: Inline) -> None:
+    @app.task(name="modest", isolation="process", memory_limit=2**30)
+    def modest() -> bool:
+        return resource.getrlimit(resource.RLIMIT_DATA) == before
+
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    assert modest.enqueue().result is True
 
 
 def test_many_are_made_before_the_first_runs(app: PgTask, mode: Inline) -> None:
