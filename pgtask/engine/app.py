@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
@@ -129,6 +130,17 @@ class PgTask:
 
             self._pool = Pool(self.database_url)
         return self._pool
+
+    @contextmanager
+    def on_database(self, database_url: str) -> Iterator[Self]:
+        """Works on another database for the block; connections are closed before and after. For tests."""
+        self.close()
+        before, self._url = self._url, database_url
+        try:
+            yield self
+        finally:
+            self.close()
+            self._url = before
 
     def job(self, id: int) -> Job:
         """The job with this id. Raises JobNotFoundError."""
