@@ -15,11 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pgtask.model.destination import HostRule, parse_network
 from pgtask.model.duration import parse_duration
 from pgtask.model.errors import ConfigurationError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("auto", "text", "json")
+SMTP_TLS = ("starttls", "tls", "none")
+SECRETS = frozenset({"smtp_password"})
+"""Settings that are never shown; in database_url only the password is hidden."""
 
 
 def available_cores() -> int:
@@ -50,6 +54,22 @@ class Settings:
     name: str | None = None
     log_level: str = "info"
     log_format: str = "auto"
+    http_hosts: tuple[str, ...] | None = None
+    """Hosts that the task http may reach; None turns it off."""
+    http_networks: tuple[str, ...] | None = None
+    """Addresses and networks that it may reach though they are not public."""
+    smtp_host: str | None = None
+    """Where the task email delivers; None means files in `outbox`."""
+    smtp_port: int | None = None
+    """None means the usual one: 587 for starttls, 465 for tls, 25 for none."""
+    smtp_tls: str = "starttls"
+    smtp_user: str | None = None
+    smtp_password: str | None = field(default=None, repr=False)
+    email_from: str | None = None
+    """Sender of the task email; None means pgtask at this host."""
+    outbox: Path = Path(".pgtask/outbox")
+    commands_file: Path | None = None
+    """File of the commands that the task command may run; None turns it off."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each setting that is not a default was given, in words."""
 
@@ -64,7 +84,7 @@ def load_settings(overrides: Mapping[str, object] | None = None, directory: Path
     Raises ConfigurationError for an unknown key in a file and for a value that does not fit.
     """
     place = directory or Path.cwd()
-    values: dict[str, Any] = {"home": place / ".pgtask"}
+    values: dict[str, Any] = {"home": place / ".pgtask", "outbox": place / ".pgtask" / "outbox"}
     origins: dict[str, str] = {}
     for origin, source in (
         _read_file(place),
@@ -174,14 +194,19 @@ def _path(value: object) -> Path:
     return value if isinstance(value, Path) else Path(_text(value)).expanduser()
 
 
-def _queues(value: object) -> tuple[str, ...] | None:
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, (list, tuple)):
-        raise TypeError(f"{value!r} is no list of queues; write mail,default")
-    names = [_text(part) for part in parts if part != ""]
-    if not names:
-        raise ValueError("it names no queue")
-    return tuple(dict.fromkeys(names))
+def _list(what: str, example: str, check: Callable[[str], object] = str) -> Callable[[object], tuple[str, ...]]:
+    def parse(value: object) -> tuple[str, ...]:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)):
+            raise TypeError(f"{value!r} is no list of {what}s; write {example}")
+        names = [_text(part) for part in parts if part != ""]
+        if not names:
+            raise ValueError(f"it names no {what}")
+        for name in names:
+            check(name)
+        return tuple(dict.fromkeys(names))
+
+    return parse
 
 
 def _positive(value: object) -> int:
@@ -192,6 +217,19 @@ def _positive(value: object) -> int:
     if number < 1:
         raise ValueError(f"{value!r} is no whole number from 1 on")
     return number
+
+
+def _port(value: object) -> int:
+    number = _positive(value)
+    if number > 65535:
+        raise ValueError(f"{value!r} is no port")
+    return number
+
+
+def _secret(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("it is no text")
+    return value
 
 
 def _duration(value: object) -> float:
@@ -231,7 +269,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "database_url": _url,
     "app": _text,
     "home": _path,
-    "queues": _queues,
+    "queues": _list("queue", "mail,default"),
     "processes": _positive,
     "concurrency": _positive,
     "lease": _positive_duration,
@@ -241,4 +279,14 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "name": _text,
     "log_level": _one_of(*LOG_LEVELS),
     "log_format": _one_of(*LOG_FORMATS),
+    "http_hosts": _list("host", "api.example.com,*.example.org", HostRule.parse),
+    "http_networks": _list("network", "127.0.0.1,10.0.0.0/8", parse_network),
+    "smtp_host": _text,
+    "smtp_port": _port,
+    "smtp_tls": _one_of(*SMTP_TLS),
+    "smtp_user": _text,
+    "smtp_password": _secret,
+    "email_from": _text,
+    "outbox": _path,
+    "commands_file": _path,
 }

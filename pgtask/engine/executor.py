@@ -50,6 +50,7 @@ class Executor:
         self._options = options
         self._channel = Channel(socket.socket(fileno=options.channel))
         app = load_app(options.app)
+        app.adopt(options.database_url)
         self._tasks = app.tasks
         self._wake_read, self._wake_write = os.pipe()
         os.set_inheritable(self._wake_write, False)

@@ -39,6 +39,7 @@ OWNERS = {
     "click": ("pgtask.cli",),
     "rich": ("pgtask.cli",),
     "flask": ("pgtask.web",),
+    "httpcore": ("pgtask.builtin.request", "pgtask.builtin.target"),
 }
 
 
@@ -146,6 +147,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         ("pgtask.database.migrations", {"alembic", "sqlalchemy"}),
         ("pgtask.migrations", {"alembic", "sqlalchemy"}),
         ("pgtask.model", {"psycopg"}),
+        ("pgtask.builtin.app", {"httpcore", "alembic", "sqlalchemy"}),
     ],
 )
 def test_importing_stays_light(module: str, unwanted: set[str]) -> None:
