@@ -1,8 +1,8 @@
 """What stands between an executor and a command: it starts the command and lets nothing of it survive.
 
 Run by path, as `python -I -S guard.py SOCKET GRACE PROGRAM…`, it imports nothing but the standard library. The command
-is ended when the other end of the socket is closed, which happens at the latest when the executor dies, however it does.
-On Linux whatever the command has started is this process's to inherit, so that not even a daemon gets away.
+is ended when the other end of the socket is closed, which happens at the latest when the executor dies, in whatever
+way. On Linux all that the command has started is this process's to inherit, so that not even a daemon gets away.
 """
 
 from __future__ import annotations

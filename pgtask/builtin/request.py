@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 MAX_BODY = 128 * 1024
 """Bytes of an answer that are kept: as JSON, where a byte may take six, they fit into a result."""
-_MAX_HEADERS = 100
+_MAX_HEADERS = 16 * 1024
 _MAX_HEADER = 1_000
 _MAX_TIMEOUT = 3_600.0
 _MAX_RETRY_AFTER = 86_400.0
@@ -175,8 +175,12 @@ async def _exchange(
 
 def _bounded(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
     kept: dict[str, str] = {}
-    for raw, value in headers[:_MAX_HEADERS]:
+    size = 0
+    for raw, value in headers:
         name = raw.decode("latin-1").lower()
+        size += len(name) + min(len(value), _MAX_HEADER)
+        if size > _MAX_HEADERS:
+            break
         # A session is a secret, and results are there to be read.
         text = "***" if name == "set-cookie" else value.decode("latin-1")
         kept[name] = (f"{kept[name]}, {text}" if name in kept else text)[:_MAX_HEADER]

@@ -15,8 +15,8 @@ _RULE = re.compile(rf"(?P<host>\*|(?:\*\.)?{_LABELS}|\[[0-9a-f:.]+\])(?::(?P<por
 
 # Public by number, but answering with a machine's secrets where the cloud's own network is: Azure.
 _METADATA = frozenset({IPv4Address("168.63.129.16")})
-# Addresses of IPv6 in which one of IPv4 is what is reached in the end.
-_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+# Translators between IPv6 and IPv4: the last 32 bits are the address that is reached in the end.
+_NAT64 = IPv6Network("64:ff9b::/96")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +55,20 @@ def refusal(address: Address, allowed: Sequence[Network]) -> str | None:
         address = address.ipv4_mapped
     if any(address in network for network in allowed):
         return None
-    return next((kind for each in (address, *_inner(address)) if (kind := _kind(each))), None)
+    return next((kind for each in _reached(address) if (kind := _kind(each))), None)
 
 
-def _inner(address: Address) -> Iterator[Address]:
-    if isinstance(address, IPv4Address):
-        return
-    if address.sixtofour:
-        yield address.sixtofour
-    if address.teredo:
-        yield from address.teredo
-    if any(address in network for network in _NAT64):
-        yield IPv4Address(int(address) & 0xFFFFFFFF)
+def _reached(address: Address) -> Iterator[Address]:
+    """The address, after those of IPv4 that traffic for it is handed on to."""
+    if isinstance(address, IPv6Address):
+        if address in _NAT64:
+            yield IPv4Address(int(address) & 0xFFFFFFFF)
+            return
+        if address.sixtofour:
+            yield address.sixtofour
+        if address.teredo:
+            yield from address.teredo
+    yield address
 
 
 def _kind(address: Address) -> str | None:
