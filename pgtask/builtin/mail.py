@@ -10,6 +10,7 @@ import socket
 import ssl
 import tempfile
 from collections.abc import Iterable
+from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import localtime
@@ -85,18 +86,25 @@ def compose(job_id: int, sender: Any, to: Any, subject: Any, body: Any) -> Email
 def _parse(name: str, texts: Iterable[str]) -> list[Address]:
     found: list[Address] = []
     for text in texts:
-        probe = EmailMessage()
-        probe["To"] = text
-        header: Any = probe["To"]
-        named = [group for group in header.groups if group.display_name is not None]
-        if header.defects or named or not header.addresses:
+        addresses = _read(text)
+        if not addresses or not all(address.username and address.domain for address in addresses):
             raise Discard(f"{name}: {text!r} is no address; write ann@example.com or Ann <ann@example.com>")
-        found += header.addresses
-    if not all(address.username and address.domain for address in found):
-        raise Discard(f"{name}: an address has a name, @ and a domain")
+        found += addresses
     if not 0 < len(found) <= _MAX_RECIPIENTS:
         raise Discard(f"{name}: between 1 and {_MAX_RECIPIENTS} addresses, not {len(found)}")
     return found
+
+
+def _read(text: str) -> list[Address]:
+    probe = EmailMessage()
+    try:
+        probe["To"] = text
+        header: Any = probe["To"]
+    except (ValueError, LookupError, HeaderParseError):
+        # The parser of the standard library stumbles over some of what it does not understand.
+        return []
+    named = [group for group in header.groups if group.display_name is not None]
+    return [] if header.defects or named else list(header.addresses)
 
 
 def _addresses(message: EmailMessage) -> list[str]:
