@@ -82,8 +82,10 @@ def read_trusted(path: Path) -> str:
     """The text of a file that nobody but root and this user can change or replace. Raises ConfigurationError."""
     try:
         real = path.resolve(strict=True)
-        with real.open(encoding="utf-8") as file:
-            facts = os.fstat(file.fileno())
+        # Not to wait for a writer, should it be a pipe.
+        descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            facts = os.fstat(descriptor)
             if not stat.S_ISREG(facts.st_mode):
                 raise ConfigurationError(f"commands_file {path} is no file")
             _check(real, facts, _OTHERS)
@@ -91,7 +93,10 @@ def read_trusted(path: Path) -> str:
                 # In a sticky folder, as /tmp is, others can add files but not replace this one.
                 facts = folder.stat()
                 _check(folder, facts, 0 if facts.st_mode & stat.S_ISVTX else _OTHERS)
-            return file.read()
+            with open(descriptor, encoding="utf-8", closefd=False) as file:
+                return file.read()
+        finally:
+            os.close(descriptor)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"commands_file {path} cannot be read: {error}") from None
 

@@ -117,7 +117,9 @@ def test_a_listed_name_that_leads_to_loopback_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, site: Site, networks: str | None
 ) -> None:
     configure(monkeypatch, tmp_path, http_hosts="*,localhost:" + str(site.port), http_networks=networks or "")
-    with pytest.raises(Discard, match=r"localhost has the address \S+, which is loopback\. To allow it, .*http_networks"):
+    with pytest.raises(
+        Discard, match=r"localhost has the address \S+, which is loopback\. To allow it, .*http_networks"
+    ):
         send(at(site, host="localhost"))
     assert site.requests == []
 
@@ -127,7 +129,7 @@ def test_loopback_in_disguise_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, site: Site, host: str
 ) -> None:
     configure(monkeypatch, tmp_path, http_hosts=f"{host}:{site.port}")
-    with pytest.raises(Discard, match="which is (loopback|unspecified)"):
+    with pytest.raises(Discard, match=r"which is (loopback|unspecified)"):
         send(at(site, host=host))
     assert site.requests == []
 
@@ -285,7 +287,7 @@ def test_a_character_at_the_limit_may_be_cut_through(site: Site) -> None:
 
 
 def test_headers_without_end_are_not_read(site: Site) -> None:
-    site.answers["/"] = answer(200, **{f"X_{n}": "v" * 5000 for n in range(40)})
+    site.answers["/"] = answer(200, b"", **{f"X_{n}": "v" * 5000 for n in range(40)})
     with pytest.raises(RequestFailedError, match="ProtocolError"):
         send(at(site))
 

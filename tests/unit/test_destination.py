@@ -30,7 +30,9 @@ def test_a_rule_allows_its_host_and_port_and_nothing_else(rule: str, host: str, 
     assert HostRule.parse(rule).allows(host, port, 443) is allowed
 
 
-@pytest.mark.parametrize("text", ["", "http://a.org", "a.org/x", "a b", "*.*", "a*.org", "a.org:0", "a.org:99999", "me@a"])
+@pytest.mark.parametrize(
+    "text", ["", "http://a.org", "a.org/x", "a b", "*.*", "a*.org", "a.org:0", "a.org:99999", "me@a"]
+)
 def test_what_is_no_host_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no host"):
         HostRule.parse(text)
@@ -79,7 +81,9 @@ def test_an_address_that_is_not_public_is_refused(address: str, kind: str) -> No
     assert refusal(ip_address(address), []) == kind
 
 
-@pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34", "64:ff9b::5db8:d822"])
+@pytest.mark.parametrize(
+    "address", ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34", "64:ff9b::5db8:d822"]
+)
 def test_a_public_address_is_not(address: str) -> None:
     assert refusal(ip_address(address), []) is None
 
@@ -97,5 +101,5 @@ def test_only_what_is_allowed_explicitly_is_let_through() -> None:
 
 def test_what_is_no_network_is_refused() -> None:
     for text in ("localhost", "10.0.0.1/8", "10.0.0.0/33"):
-        with pytest.raises(ValueError, match="10.0.0|localhost"):
+        with pytest.raises(ValueError, match=r"10\.0\.0|localhost"):
             parse_network(text)
