@@ -93,3 +93,11 @@ def drip(handler: BaseHTTPRequestHandler) -> None:
     while True:
         handler.wfile.write(b".")
         time.sleep(0.02)
+
+
+def flood(handler: BaseHTTPRequestHandler) -> None:
+    """Answers with as many bytes as are taken, for ever."""
+    handler.send_response(200)
+    handler.end_headers()
+    while True:
+        handler.wfile.write(b"." * 65536)

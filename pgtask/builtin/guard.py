@@ -23,6 +23,15 @@ _PR_SET_CHILD_SUBREAPER = 36
 _LOOK_EVERY = 0.05
 
 
+def _control(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value)
+
+
+def _die_with_parent() -> None:
+    _control(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _offspring() -> set[int]:
     """The children of this process, those that it inherited included."""
     found = set()
@@ -74,7 +83,7 @@ def _end(command: subprocess.Popen[bytes], grace: float) -> int:
 
 
 def main(control: socket.socket, grace: float, program: list[str]) -> None:
-    """Runs the program and tells its exit status, negative for a signal, or why it could not be started."""
+    """Runs the program and tells its id, then its exit status, negative for a signal; or why it cannot be started."""
     read, write = os.pipe()
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
@@ -82,14 +91,16 @@ def main(control: socket.socket, grace: float, program: list[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda n, _: ended.append(n))
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    _control(_PR_SET_CHILD_SUBREAPER, 1)
+    _control(_PR_SET_PDEATHSIG, signal.SIGTERM)
     try:
-        command = subprocess.Popen(program, start_new_session=True)
+        # Safe here, where there are no threads: should this process be killed, the command at least goes with it.
+        command = subprocess.Popen(program, start_new_session=True, preexec_fn=_die_with_parent)  # noqa: PLW1509
     except (OSError, ValueError) as error:
-        control.sendall(f"{error}\n".encode())
+        control.sendall(f"failed {error}\n".encode())
         return
+    with contextlib.suppress(OSError):
+        control.sendall(f"started {command.pid}\n".encode())
     while command.poll() is None and not ended:
         readable, _, _ = select.select([control.fileno(), read], [], [])
         if read in readable:
@@ -98,7 +109,7 @@ def main(control: socket.socket, grace: float, program: list[str]) -> None:
             break
     status = _end(command, grace)
     with contextlib.suppress(OSError):
-        control.sendall(f"{status}\n".encode())
+        control.sendall(f"ended {status}\n".encode())
 
 
 if __name__ == "__main__":

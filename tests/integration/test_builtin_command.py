@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -144,6 +145,18 @@ def test_a_signal_is_named(allow: Allow) -> None:
 def test_a_program_that_is_not_there_is_named(allow: Allow) -> None:
     allow(["/nowhere/at-all"])
     with pytest.raises(CommandFailedError, match=r"it could not be run: .*No such file.*/nowhere/at-all"):
+        run()
+
+
+def test_a_directory_that_is_not_there_is_named(allow: Allow) -> None:
+    allow(["/bin/true"], directory="/nowhere/at-all")
+    with pytest.raises(FileNotFoundError, match="/nowhere/at-all"):
+        run()
+
+
+def test_a_signal_without_a_name_is_told_by_its_number(allow: Allow) -> None:
+    allow(shell("kill -40 $$"))
+    with pytest.raises(CommandFailedError, match="it was ended by signal 40"):
         run()
 
 
@@ -349,6 +362,27 @@ def test_the_limit_is_kept_while_output_never_ends(allow: Allow) -> None:
     allow(["/usr/bin/yes"], timeout=0.5)
     with pytest.raises(CommandFailedError, match="ran longer"):
         run()
+
+
+def test_a_command_ends_when_its_guard_is_killed(allow: Allow, tmp_path: Path) -> None:
+    allow(shell("sleep 1000 & echo $$ $PPID $! > parent; wait"))
+
+    async def scenario() -> None:
+        running = asyncio.create_task(task.command(Context(), "it"))
+        while len(words(tmp_path / "parent")) < 3 and not running.done():  # noqa: ASYNC110 - a file, announced by nobody
+            await asyncio.sleep(0.01)
+        os.kill(words(tmp_path / "parent")[1], signal.SIGKILL)
+        await running
+
+    with pytest.raises(CommandFailedError, match="its guard was killed"):
+        asyncio.run(scenario())
+    command, _, offspring = words(tmp_path / "parent")
+    assert gone(command)
+    eventually(lambda: gone(offspring))
+
+
+def words(path: Path) -> list[int]:
+    return [int(word) for word in path.read_text().split()] if path.exists() else []
 
 
 def test_a_command_ends_when_its_worker_is_killed(allow: Allow, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from pgtask.builtin.target import Target, parse
 from pgtask.model.payload import encode_result
 from pgtask.model.verdict import Discard, Retry
 from tests.handlers import configure
-from tests.site import Site, answer, drip, serving
+from tests.site import Site, answer, drip, flood, serving
 
 
 @pytest.fixture
@@ -273,6 +273,11 @@ def test_an_answer_over_the_limit_is_cut_off(site: Site) -> None:
     site.answers["/"] = answer(200, b"x" * (MAX_BODY * 4))
     result = send(at(site))
     assert (len(result["body"]), result["truncated"]) == (MAX_BODY, True)
+
+
+def test_an_answer_without_end_is_not_waited_for(site: Site) -> None:
+    site.answers["/"] = flood
+    assert send(at(site))["truncated"]
 
 
 def test_the_longest_answer_fits_into_a_result(site: Site) -> None:

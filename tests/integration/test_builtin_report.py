@@ -72,13 +72,13 @@ def test_it_tells_what_came_of_the_jobs_of_the_period(database: str, connection:
 
 
 def test_minutes_that_are_rolled_up_count_once(database: str, connection: Connection) -> None:
-    for minutes, completed in ((61, 1), (60, 10), (30, 100), (1, 1_000), (0, 10_000)):
+    for minutes, completed in ((61, 1), (60, 10), (30, 100), (1, 1_000), (0, 10_000), (-1, 100_000)):
         minute = HOUR - timedelta(minutes=minutes)
         connection.execute(
             "INSERT INTO pgtask.stats_minute (minute, queue, task, completed) VALUES (%s, 'q', 't', %s)",
             [minute, completed],
         )
-        add(connection, minutes + 1, minute, queue="q", task="t")
+        add(connection, minutes + 2, minute, queue="q", task="t")
     assert report(database, "hourly", None, "UTC")["total"]["completed"] == 1_110
 
 
