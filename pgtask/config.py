@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pgtask.model import setting
 from pgtask.model.destination import HostRule, parse_network
-from pgtask.model.duration import parse_duration
 from pgtask.model.errors import ConfigurationError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -47,9 +47,17 @@ class Settings:
     """Queues a worker serves; None means all."""
     processes: int = field(default_factory=available_cores)
     concurrency: int = 10
+    isolation: str = "thread"
+    """thread: an executor runs many jobs side by side; process: each runs one at a time."""
     lease: float = 30.0
     poll: float = 1.0
     grace: float = 30.0
+    kill_after: float = 5.0
+    """How long a job that was asked to stop, or has overrun its timeout, gets before its process is ended."""
+    max_jobs: int | None = None
+    """An executor is replaced after so many jobs; None means never."""
+    max_rss: int | None = None
+    """An executor is replaced when it has more bytes of memory; None means never."""
     listen: bool = True
     name: str | None = None
     log_level: str = "info"
@@ -174,119 +182,32 @@ def _parse(name: str, value: object, where: str, directory: Path) -> Any:
     return directory / parsed if isinstance(parsed, Path) else parsed
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{value!r} is no text")
-    return value.strip()
-
-
-def _url(value: object) -> str:
-    url = _text(value)
-    scheme, separator, _ = url.partition("://")
-    if separator and scheme not in ("postgresql", "postgres"):
-        raise ValueError(f"'{scheme}://' is not a PostgreSQL URL; write postgresql://")
-    if not separator and "=" not in url:
-        raise ValueError("it is no URL; write postgresql://user@host/database")
-    return url
-
-
-def _path(value: object) -> Path:
-    return value if isinstance(value, Path) else Path(_text(value)).expanduser()
-
-
-def _list(what: str, example: str, check: Callable[[str], object] = str) -> Callable[[object], tuple[str, ...]]:
-    def parse(value: object) -> tuple[str, ...]:
-        parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, (list, tuple)):
-            raise TypeError(f"{value!r} is no list of {what}s; write {example}")
-        names = [_text(part) for part in parts if part != ""]
-        if not names:
-            raise ValueError(f"it names no {what}")
-        for name in names:
-            check(name)
-        return tuple(dict.fromkeys(names))
-
-    return parse
-
-
-def _positive(value: object) -> int:
-    try:
-        number = int(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else 0
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"{value!r} is no whole number from 1 on")
-    return number
-
-
-def _port(value: object) -> int:
-    number = _positive(value)
-    if number > 65535:
-        raise ValueError(f"{value!r} is no port")
-    return number
-
-
-def _secret(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("it is no text")
-    return value
-
-
-def _duration(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise TypeError(f"{value!r} is no duration: give seconds or text such as '90s' or '1h30m'")
-    return parse_duration(value)
-
-
-def _positive_duration(value: object) -> float:
-    seconds = _duration(value)
-    if seconds <= 0:
-        raise ValueError("it must be longer than nothing")
-    return seconds
-
-
-def _flag(value: object) -> bool:
-    words = {"true": True, "yes": True, "on": True, "1": True}
-    words |= {"false": False, "no": False, "off": False, "0": False}
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.strip().lower() in words:
-        return words[value.strip().lower()]
-    raise ValueError(f"{value!r} is neither true nor false")
-
-
-def _one_of(*choices: str) -> Callable[[object], str]:
-    def parse(value: object) -> str:
-        word = _text(value).lower()
-        if word not in choices:
-            raise ValueError(f"{value!r} is none of {', '.join(choices)}")
-        return word
-
-    return parse
-
-
 _PARSERS: dict[str, Callable[[object], Any]] = {
-    "database_url": _url,
-    "app": _text,
-    "home": _path,
-    "queues": _list("queue", "mail,default"),
-    "processes": _positive,
-    "concurrency": _positive,
-    "lease": _positive_duration,
-    "poll": _positive_duration,
-    "grace": _duration,
-    "listen": _flag,
-    "name": _text,
-    "log_level": _one_of(*LOG_LEVELS),
-    "log_format": _one_of(*LOG_FORMATS),
-    "http_hosts": _list("host", "api.example.com,*.example.org", HostRule.parse),
-    "http_networks": _list("network", "127.0.0.1,10.0.0.0/8", parse_network),
-    "smtp_host": _text,
-    "smtp_port": _port,
-    "smtp_tls": _one_of(*SMTP_TLS),
-    "smtp_user": _text,
-    "smtp_password": _secret,
-    "email_from": _text,
-    "outbox": _path,
-    "commands_file": _path,
+    "database_url": setting.url,
+    "app": setting.text,
+    "home": setting.path,
+    "queues": setting.list_of("queue", "mail,default"),
+    "processes": setting.positive,
+    "concurrency": setting.positive,
+    "isolation": setting.one_of("thread", "process"),
+    "lease": setting.positive_duration,
+    "poll": setting.positive_duration,
+    "grace": setting.duration,
+    "kill_after": setting.duration,
+    "max_jobs": setting.positive,
+    "max_rss": setting.size,
+    "listen": setting.flag,
+    "name": setting.text,
+    "log_level": setting.one_of(*LOG_LEVELS),
+    "log_format": setting.one_of(*LOG_FORMATS),
+    "http_hosts": setting.list_of("host", "api.example.com,*.example.org", HostRule.parse),
+    "http_networks": setting.list_of("network", "127.0.0.1,10.0.0.0/8", parse_network),
+    "smtp_host": setting.text,
+    "smtp_port": setting.port,
+    "smtp_tls": setting.one_of(*SMTP_TLS),
+    "smtp_user": setting.text,
+    "smtp_password": setting.secret,
+    "email_from": setting.text,
+    "outbox": setting.path,
+    "commands_file": setting.path,
 }

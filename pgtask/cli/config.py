@@ -13,7 +13,7 @@ from pgtask.cli.output import Column, json_option, print_json, print_table
 from pgtask.config import SECRETS, Settings, mask_secrets
 from pgtask.model.wording import duration
 
-DURATIONS = frozenset({"lease", "poll", "grace"})
+DURATIONS = frozenset({"lease", "poll", "grace", "kill_after"})
 
 # What a setting that is not given means.
 MEANINGS = {
@@ -21,6 +21,8 @@ MEANINGS = {
     "app": "built-in tasks",
     "queues": "all",
     "name": "host name",
+    "max_jobs": "no limit",
+    "max_rss": "no limit",
     "http_hosts": "none: the task http is off",
     "http_networks": "none but public ones",
     "smtp_host": "none: the task email writes files",
