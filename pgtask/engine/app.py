@@ -112,6 +112,10 @@ class PgTask:
             self._url = settings.database_url or self._start_embedded(settings.home)
         return self._url
 
+    def adopt(self, database_url: str) -> None:
+        """Uses the database of the worker that runs this application, unless it was given another."""
+        self._url = self._url or database_url
+
     def _start_embedded(self, home: Path) -> str:
         from pgtask.database import embedded, migrations
 

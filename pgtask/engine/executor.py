@@ -61,6 +61,7 @@ class Executor:
         self._recycled = False
         self._channel = Channel(socket.socket(fileno=options.channel))
         app = load_app(options.app)
+        app.adopt(options.database_url)
         self._tasks = app.tasks
         self._isolated = {name for name, task in app.tasks.items() if task.isolated}
         self._wake_read, self._wake_write = os.pipe()

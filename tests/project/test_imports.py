@@ -44,6 +44,7 @@ OWNERS = {
     "pytest": ("pgtask.testing.plugin",),
     "docker": ("pgtask.testing.servers",),
     "testcontainers": ("pgtask.testing.servers",),
+    "httpcore": ("pgtask.builtin.request", "pgtask.builtin.target"),
 }
 
 
@@ -156,6 +157,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
             "pgtask.testing.plugin",
             {"psycopg", "alembic", "sqlalchemy", "docker", "testcontainers", "asyncio", "psutil"},
         ),
+        ("pgtask.builtin.app", {"httpcore", "alembic", "sqlalchemy"}),
     ],
 )
 def test_importing_stays_light(module: str, unwanted: set[str]) -> None:
