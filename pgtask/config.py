@@ -47,6 +47,8 @@ class Settings:
     poll: float = 1.0
     grace: float = 30.0
     listen: bool = True
+    pooled: bool = False
+    """Whether the database is reached through a transaction pooler such as PgBouncer."""
     name: str | None = None
     log_level: str = "info"
     log_format: str = "auto"
@@ -238,6 +240,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "poll": _positive_duration,
     "grace": _duration,
     "listen": _flag,
+    "pooled": _flag,
     "name": _text,
     "log_level": _one_of(*LOG_LEVELS),
     "log_format": _one_of(*LOG_FORMATS),

@@ -18,7 +18,8 @@ from pgtask.config import LOG_FORMATS, LOG_LEVELS
 @click.option("--poll", type=parameters.time_limit, metavar="DURATION", help="Longest time between two looks; 1s.")
 @click.option("--grace", type=parameters.duration, help="Time for jobs to end at shutdown; 30s.")
 @click.option("--drain", is_flag=True, help="Exit when nothing is left to run.")
-@click.option("--no-listen", is_flag=True, help="Only poll, as behind a transaction pooler.")
+@click.option("--no-listen", is_flag=True, help="Only poll.")
+@click.option("--pooled", is_flag=True, default=None, help="The database is behind a transaction pooler (PgBouncer).")
 @click.option("--name", metavar="NAME", help="Name to be listed under; else from the host.")
 @click.option(
     "--log-level",

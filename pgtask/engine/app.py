@@ -25,13 +25,17 @@ class PgTask:
 
     `database_url` is any libpq URL or connection string; without it PGTASK_DATABASE_URL or the configuration file says,
     and without those the embedded server is started. Nothing is opened before the first use.
-    `version` names the code's version; workers register it with the tasks.
+    `version` names the code's version; workers register it with the tasks. `pooled`: a transaction pooler such as
+    PgBouncer is in between; None asks PGTASK_POOLED or the configuration file.
     """
 
-    def __init__(self, database_url: str | None = None, *, version: str | None = None) -> None:
+    def __init__(
+        self, database_url: str | None = None, *, version: str | None = None, pooled: bool | None = None
+    ) -> None:
         self.tasks: dict[str, Task[Any]] = {}
         self.version = version
         self._url = database_url
+        self._pooled = pooled
         self._pool: Pool | None = None
         self._server: Any = None
 
@@ -119,7 +123,11 @@ class PgTask:
         if self._pool is None:
             from pgtask.database.pool import Pool
 
-            self._pool = Pool(self.database_url)
+            if self._pooled is None:
+                from pgtask.config import load_settings
+
+                self._pooled = load_settings().pooled
+            self._pool = Pool(self.database_url, pooled=self._pooled)
         return self._pool
 
     def job(self, id: int) -> Job:

@@ -24,6 +24,7 @@ from pgtask.engine.lanes import Lane
 from pgtask.engine.marks import Marks
 from pgtask.engine.notes import Notebook
 from pgtask.engine.prefetch import Prefetch
+from pgtask.engine.recovery import Recovery
 from pgtask.engine.slots import Slots
 from pgtask.model.payload import decode_many
 
@@ -60,6 +61,7 @@ class Exchange:
         self._bell = bell
         self._registrations = registrations
         self._timeouts: dict[str, float | None] = {row["name"]: row["timeout"] for row in registrations}
+        self._recovery = Recovery(completer, marks)
         self._actions: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._sleeping = False
         self._claiming = True
@@ -127,19 +129,19 @@ class Exchange:
             connection.register_tasks(self._registrations)
             self.ready.set()
         if self._unanswered:
-            connection.end_predecessor()
-            self._completer.resend(connection)
-            held = [mark[:2] for mark in self._marks.read()]
-            freed = connection.release_unanswered(held)
+            self._recovery.settle(connection)
             # Not held, so given back with the others.
             self._arrived = []
             self._unanswered = False
-            log.info("connected again; %d jobs of an unanswered claim were given back", freed)
         self._claimer.queues_changed()
 
     def _serve(self, connection: WorkConnection) -> None:
         while True:
             self._hear()
+            if self._recovery.due():
+                # Whatever has arrived is to be seen as held.
+                self._hand_over()
+                self._recovery.look_again(connection)
             if self._slots.backed_up() and time.monotonic() >= self._give_back_at:
                 self._give_back_stale()
             wanted = self._wanted()
@@ -277,7 +279,7 @@ class Exchange:
             pause = self._claimer.rest(connection)
         else:
             pause = None
-        pause = self._notebook.pause(pause, time.monotonic())
+        pause = self._recovery.pause(self._notebook.pause(pause, time.monotonic()))
         if pause == 0.0:
             self._sleeping = False
             return

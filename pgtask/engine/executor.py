@@ -68,7 +68,7 @@ class Executor:
             self._watch,
         )
         self._exchange = Exchange(
-            lambda: WorkConnection(options.database_url, options.worker_id, options.executor),
+            lambda: WorkConnection(options.database_url, options.worker_id, options.executor, pooled=options.pooled),
             self._claimer,
             self._slots,
             completer,

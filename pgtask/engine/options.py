@@ -22,9 +22,15 @@ class WorkerOptions:
     grace: float = 30.0
     drain: bool = False
     listen: bool = True
+    pooled: bool = False
     name: str | None = None
     log_level: str = "info"
     log_format: str = "auto"
+
+    @property
+    def notified(self) -> bool:
+        """Whether it listens for notifications, which do not come through a transaction pooler."""
+        return self.listen and not self.pooled
 
     @classmethod
     def chosen(cls, settings: Settings, database_url: str, *, drain: bool = False) -> WorkerOptions:
@@ -50,6 +56,7 @@ class ExecutorOptions:
     queues: list[str] | None
     poll: float
     listen: bool
+    pooled: bool
     log_level: str
     log_format: str
 

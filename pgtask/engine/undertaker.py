@@ -11,6 +11,7 @@ from queue import SimpleQueue
 
 from pgtask.database import ownership
 from pgtask.database.connection import STATEMENT_TIMEOUT, Connection, connect, lost, one_line
+from pgtask.database.fencing import STRAGGLING, fence
 
 _PATIENCE_AT_END = 5.0
 _LONGEST_PAUSE = 5.0
@@ -21,8 +22,9 @@ log = logging.getLogger("pgtask.undertaker")
 class Undertaker:
     """A thread that works off deaths in order, started with the first."""
 
-    def __init__(self, url: str, worker_id: int) -> None:
+    def __init__(self, url: str, worker_id: int, *, pooled: bool = False) -> None:
         self._url = url
+        self._pooled = pooled
         self._worker_id = worker_id
         self._tasks: SimpleQueue[Callable[[Connection], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="undertaker", daemon=True)
@@ -49,7 +51,8 @@ class Undertaker:
             pause = 0.1
             while True:
                 try:
-                    with connect(self._url, application_name=f"pgtask undertaker {self._worker_id}") as connection:
+                    name = f"pgtask undertaker {self._worker_id}"
+                    with connect(self._url, application_name=name, pooled=self._pooled) as connection:
                         task(connection)
                     break
                 except Exception as error:
@@ -68,10 +71,27 @@ class Undertaker:
         outcome: str,
         error: str,
     ) -> None:
+        if self._pooled:
+            self._free_fenced(connection, executor, started, outcome, error)
+            # What it had sent may still lie in the pooler and begin after this look.
+            timer = threading.Timer(
+                STRAGGLING, self._enqueue, [lambda late: self._free_fenced(late, executor, [], outcome, error)]
+            )
+            timer.daemon = True
+            timer.start()
+            return
         # Its server process may still be about to commit a claim or a completion.
         deadline = time.monotonic() + STATEMENT_TIMEOUT
         while ownership.end_backends(connection, application_name) and time.monotonic() < deadline:
             time.sleep(0.01)
+        self._free_now(connection, executor, started, outcome, error)
+
+    def _free_fenced(self, connection: Connection, executor: int, started: list[int], outcome: str, error: str) -> None:
+        with connection.transaction():
+            fence(connection, self._worker_id, executor)
+            self._free_now(connection, executor, started, outcome, error)
+
+    def _free_now(self, connection: Connection, executor: int, started: list[int], outcome: str, error: str) -> None:
         freed = ownership.free(connection, [self._worker_id], executor, started=started, outcome=outcome, error=error)
         if freed:
             log.info("%d jobs of executor %d were given back", len(freed), executor)
