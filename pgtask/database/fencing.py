@@ -35,21 +35,32 @@ def fence(connection: psycopg.Connection[Any], worker_id: int, executor: int, be
     connection.execute(_FENCE, {"worker_id": worker_id, "executor": executor, "before": before})
 
 
-def fence_all(connection: psycopg.Connection[Any], worker_id: int, executor: int) -> float:
-    """Fences each transaction of an executor's connection, if it is a pooled one.
+class Fence:
+    """Fences each transaction of an executor's connection, if that is a pooled one.
 
-    Returns for how many seconds what an earlier connection has sent may still begin: 0.0 without a pooler.
+    `straggling` is for how many seconds what an earlier connection has sent may still begin: 0.0 without a pooler.
     """
-    if not isinstance(connection, PooledConnection):
-        return 0.0
-    (instant,) = connection.execute(_INSTANT, {"delay": 0.0}).fetchone() or (None,)
-    assert isinstance(instant, datetime)
-    # The answer's way makes our idea of the server's clock slow, never fast: nothing is given longer than it may have.
-    heard_at = time.monotonic()
 
-    def guard() -> None:
-        passed = time.monotonic() - heard_at
-        fence(connection, worker_id, executor, instant + timedelta(seconds=passed + BEGINS_WITHIN))
+    def __init__(self, connection: psycopg.Connection[Any], worker_id: int, executor: int) -> None:
+        self._connection = connection
+        self._worker_id = worker_id
+        self._executor = executor
+        self.straggling = 0.0
+        if isinstance(connection, PooledConnection):
+            row = connection.execute(_INSTANT, {"delay": 0.0}).fetchone()
+            assert row is not None
+            self.heard(row[0])
+            self.straggling = STRAGGLING
+            connection.guard = self._guard
 
-    connection.guard = guard
-    return STRAGGLING
+    def heard(self, instant: datetime) -> None:
+        """Takes in what the server's clock showed a moment ago, lest the two clocks drift apart over days.
+
+        The answer's way makes our idea of it slow, never fast: nothing is given longer than it may have.
+        """
+        self._clock = instant, time.monotonic()
+
+    def _guard(self) -> None:
+        instant, heard_at = self._clock
+        before = instant + timedelta(seconds=time.monotonic() - heard_at + BEGINS_WITHIN)
+        fence(self._connection, self._worker_id, self._executor, before)

@@ -17,7 +17,7 @@ import psycopg
 from pgtask.database import arrays, ownership, statements
 from pgtask.database import connection as connections
 from pgtask.database.arrays import Float8Array, Int4Array, Int8Array
-from pgtask.database.fencing import fence_all
+from pgtask.database.fencing import Fence
 
 _CLAIM = statements.load("claim_jobs")
 _ADVANCE = statements.load("advance_lane")
@@ -136,8 +136,7 @@ class WorkConnection:
         )
         arrays.register(self._connection)
         self._identity = {"worker_id": worker_id, "executor": executor}
-        # For how many seconds what an earlier connection sent may still begin; see fencing.py.
-        self.straggling = fence_all(self._connection, worker_id, executor)
+        self.fence = Fence(self._connection, worker_id, executor)
 
     def close(self) -> None:
         """Closes the connection."""
@@ -252,7 +251,10 @@ class WorkConnection:
     def sweep(self, queues: Sequence[str] | None) -> list[LaneRow]:
         """The lanes that hold jobs in these queues (None: all)."""
         arguments = {"queues": None if queues is None else list(queues)}
-        return [LaneRow._make(row) for row in self._run(_SWEEP, arguments)]
+        rows = [LaneRow._make(row) for row in self._run(_SWEEP, arguments)]
+        if rows:
+            self.fence.heard(rows[0].instant)
+        return rows
 
     def open_gate(self, seconds: float) -> None:
         """Asks for notifications for so many seconds from now."""
@@ -269,7 +271,7 @@ class WorkConnection:
         What it still had under way, a claim or a completion, would otherwise commit behind our back, after we have
         looked whether it did. Behind a pooler, each transaction waits for that by itself.
         """
-        if self.straggling:
+        if self.fence.straggling:
             return
         name = executor_name(self._identity["worker_id"], self._identity["executor"])
         deadline = time.monotonic() + connections.STATEMENT_TIMEOUT

@@ -25,8 +25,9 @@ class Recovery:
         connection.end_predecessor()
         self._completer.resend(connection)
         freed = self._release(connection)
-        if connection.straggling:
-            self._again_at = time.monotonic() + connection.straggling
+        straggling = connection.fence.straggling
+        if straggling:
+            self._again_at = time.monotonic() + straggling
         log.info("connected again; %d jobs of an unanswered claim were given back", freed)
 
     def due(self) -> bool:

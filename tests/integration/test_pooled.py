@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -178,6 +178,19 @@ def test_lateness_is_judged_once_the_lock_is_held(database: str, worker_id: int)
         thread.join()
         with pytest.raises(errors.ReadOnlySqlTransaction):
             insert(late, "quick")
+
+
+def test_the_two_clocks_may_drift_apart(database: str, connection: Connection, worker_id: int) -> None:
+    insert(connection, "quick")
+    work = WorkConnection(database, worker_id, 1, pooled=True)
+    work.fence.heard(datetime.now(UTC) - timedelta(hours=1))
+    with pytest.raises(errors.ReadOnlySqlTransaction):
+        claim(work)
+
+    assert work.sweep(None)
+
+    assert claim(work)
+    work.close()
 
 
 def test_executors_do_not_wait_for_each_other(database: str, connection: Connection, worker_id: int) -> None:
