@@ -180,6 +180,20 @@ def test_lateness_is_judged_once_the_lock_is_held(database: str, worker_id: int)
             insert(late, "quick")
 
 
+def test_the_wait_for_a_predecessor_has_an_end(database: str, connection: Connection, worker_id: int) -> None:
+    insert(connection, "quick")
+    work = WorkConnection(database, worker_id, 1, pooled=True)
+    assert isinstance(work._connection, PooledConnection)
+    work._connection.settings = {"statement_timeout": "50"}
+    with connection.transaction():
+        fencing.fence(connection, worker_id, 1)
+        with pytest.raises(errors.QueryCanceled):
+            claim(work)
+
+    assert claim(work)
+    work.close()
+
+
 def test_the_two_clocks_may_drift_apart(database: str, connection: Connection, worker_id: int) -> None:
     insert(connection, "quick")
     work = WorkConnection(database, worker_id, 1, pooled=True)
