@@ -287,10 +287,10 @@ def test_an_exhausted_pool_is_waited_for(
         assert worker.stop() == 0
 
 
-def start_unpooled(url: str) -> subprocess.CompletedProcess[str]:
+def run_worker(url: str, *flags: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if "PGTASK" not in name}
     return subprocess.run(
-        [sys.executable, "-m", "pgtask", "worker", "--drain"],
+        [sys.executable, "-m", "pgtask", "worker", "--drain", *flags],
         check=False,
         env=environment | {"PGTASK_DATABASE_URL": url},
         capture_output=True,
@@ -299,10 +299,19 @@ def start_unpooled(url: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_a_worker_is_told_of_the_pooler_by_a_flag(bouncer: Pooler, connection: Connection) -> None:
+    (id,) = insert(connection, "echo", {"message": "hi"})
+
+    ran = run_worker(bouncer.url, "--pooled")
+
+    assert ran.returncode == 0, ran.stderr
+    assert ended(connection, id)["status"] == "completed"
+
+
 @pytest.mark.parametrize("ignored", ["", "options"])
 def test_a_worker_that_was_not_told_of_the_pooler_says_what_to_set(database: str, ignored: str) -> None:
     with pooler(database, ignore_startup_parameters=ignored) as bouncer:
-        ran = start_unpooled(bouncer.url)
+        ran = run_worker(bouncer.url)
 
     assert ran.returncode == 2
     assert ran.stderr.startswith("Error: ")
