@@ -59,6 +59,8 @@ class Settings:
     max_rss: int | None = None
     """An executor is replaced when it has more bytes of memory; None means never."""
     listen: bool = True
+    pooled: bool = False
+    """Whether the database is reached through a transaction pooler such as PgBouncer."""
     name: str | None = None
     log_level: str = "info"
     log_format: str = "auto"
@@ -197,6 +199,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "max_jobs": setting.positive,
     "max_rss": setting.size,
     "listen": setting.flag,
+    "pooled": setting.flag,
     "name": setting.text,
     "log_level": setting.one_of(*LOG_LEVELS),
     "log_format": setting.one_of(*LOG_FORMATS),

@@ -30,4 +30,4 @@ def report(
     timezone: str = "UTC",
 ) -> dict[str, Any]:
     """What came of the jobs of the last full hour, day or week before `at` (now), by queue and task."""
-    return reports.report(app.database_url, type, at, timezone)
+    return reports.report(app.database_url, type, at, timezone, pooled=app.pooled)

@@ -20,7 +20,9 @@ MAX_NAMES = 200
 _TOP = 5
 
 
-def report(database_url: str, kind: PeriodKind, at: str | None, timezone: str) -> dict[str, Any]:
+def report(
+    database_url: str, kind: PeriodKind, at: str | None, timezone: str, *, pooled: bool = False
+) -> dict[str, Any]:
     """The report on the last full period before `at` (RFC 3339; None is now) in this time zone.
 
     Raises Discard for a wrong argument.
@@ -28,7 +30,7 @@ def report(database_url: str, kind: PeriodKind, at: str | None, timezone: str) -
     if kind not in KINDS:
         raise Discard(f"unknown type {kind!r}: use {', '.join(KINDS)}")
     zone, wanted = _zone(timezone), _instant(at)
-    with closing(connect(database_url, application_name="pgtask report")) as connection:
+    with closing(connect(database_url, application_name="pgtask report", pooled=pooled)) as connection:
         period = last_period(kind, wanted or current_instant(connection), zone)
         tallies = read_period(connection, period.began_at, period.ended_at)
     return {

@@ -27,7 +27,8 @@ from pgtask.config import LOG_FORMATS, LOG_LEVELS
 @click.option("--max-jobs", type=parameters.positive, metavar="NUMBER", help="Replace an executor after so many.")
 @click.option("--max-rss", metavar="SIZE", help="Replace an executor that has more memory, such as 512MB.")
 @click.option("--drain", is_flag=True, help="Exit when nothing is left to run.")
-@click.option("--no-listen", is_flag=True, help="Only poll, as behind a transaction pooler.")
+@click.option("--no-listen", is_flag=True, help="Only poll.")
+@click.option("--pooled", is_flag=True, default=None, help="The database is behind a transaction pooler (PgBouncer).")
 @click.option("--name", metavar="NAME", help="Name to be listed under; else from the host.")
 @click.option(
     "--log-level",

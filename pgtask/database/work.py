@@ -17,6 +17,7 @@ import psycopg
 from pgtask.database import arrays, ownership, statements
 from pgtask.database import connection as connections
 from pgtask.database.arrays import Float8Array, Int4Array, Int8Array
+from pgtask.database.fencing import Fence
 from pgtask.database.outcomes import Completions, Endings, Notes
 
 _CLAIM = statements.load("claim_jobs")
@@ -88,14 +89,16 @@ class WorkConnection:
     done for, and then what was sent may or may not have happened.
     """
 
-    def __init__(self, url: str, worker_id: int, executor: int) -> None:
+    def __init__(self, url: str, worker_id: int, executor: int, *, pooled: bool = False) -> None:
         self._connection = connections.connect(
             url,
             application_name=executor_name(worker_id, executor),
             settings=connections.HOT_SETTINGS,
+            pooled=pooled,
         )
         arrays.register(self._connection)
         self._identity = {"worker_id": worker_id, "executor": executor}
+        self.fence = Fence(self._connection, worker_id, executor)
 
     def close(self) -> None:
         """Closes the connection."""
@@ -214,7 +217,10 @@ class WorkConnection:
     def sweep(self, queues: Sequence[str] | None) -> list[LaneRow]:
         """The lanes that hold jobs in these queues (None: all)."""
         arguments = {"queues": None if queues is None else list(queues)}
-        return [LaneRow._make(row) for row in self._run(_SWEEP, arguments)]
+        rows = [LaneRow._make(row) for row in self._run(_SWEEP, arguments)]
+        if rows:
+            self.fence.heard(rows[0].instant)
+        return rows
 
     def open_gate(self, seconds: float) -> None:
         """Asks for notifications for so many seconds from now."""
@@ -229,8 +235,10 @@ class WorkConnection:
         """Ends the server process of this executor's earlier connection.
 
         What it still had under way, a claim or a completion, would otherwise commit behind our back, after we have
-        looked whether it did.
+        looked whether it did. Behind a pooler, each transaction waits for that by itself.
         """
+        if self.fence.straggling:
+            return
         name = executor_name(self._identity["worker_id"], self._identity["executor"])
         deadline = time.monotonic() + connections.STATEMENT_TIMEOUT
         while ownership.end_backends(self._connection, name) and time.monotonic() < deadline:

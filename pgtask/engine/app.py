@@ -26,13 +26,17 @@ class PgTask:
 
     `database_url` is any libpq URL or connection string; without it PGTASK_DATABASE_URL or the configuration file says,
     and without those the embedded server is started. Nothing is opened before the first use.
-    `version` names the code's version; workers register it with the tasks.
+    `version` names the code's version; workers register it with the tasks. `pooled`: a transaction pooler such as
+    PgBouncer is in between; None asks PGTASK_POOLED or the configuration file.
     """
 
-    def __init__(self, database_url: str | None = None, *, version: str | None = None) -> None:
+    def __init__(
+        self, database_url: str | None = None, *, version: str | None = None, pooled: bool | None = None
+    ) -> None:
         self.tasks: dict[str, Task[Any]] = {}
         self.version = version
         self._url = database_url
+        self._pooled = pooled
         self._pool: Pool | None = None
         self._server: Any = None
 
@@ -112,9 +116,20 @@ class PgTask:
             self._url = settings.database_url or self._start_embedded(settings.home)
         return self._url
 
-    def adopt(self, database_url: str) -> None:
+    def adopt(self, database_url: str, *, pooled: bool) -> None:
         """Uses the database of the worker that runs this application, unless it was given another."""
-        self._url = self._url or database_url
+        if self._url is None:
+            self._url = database_url
+            self._pooled = pooled if self._pooled is None else self._pooled
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the database is reached through a transaction pooler."""
+        if self._pooled is None:
+            from pgtask.config import load_settings
+
+            self._pooled = load_settings().pooled
+        return self._pooled
 
     def _start_embedded(self, home: Path) -> str:
         from pgtask.database import embedded, migrations
@@ -132,7 +147,7 @@ class PgTask:
         if self._pool is None:
             from pgtask.database.pool import Pool
 
-            self._pool = Pool(self.database_url)
+            self._pool = Pool(self.database_url, pooled=self.pooled)
         return self._pool
 
     @contextmanager

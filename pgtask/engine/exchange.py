@@ -6,6 +6,7 @@ something is due; while the database is away it tries again for ever and keeps a
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import threading
@@ -25,6 +26,7 @@ from pgtask.engine.lanes import Lane
 from pgtask.engine.marks import Marks
 from pgtask.engine.notes import Notebook
 from pgtask.engine.prefetch import Prefetch
+from pgtask.engine.recovery import Recovery
 from pgtask.engine.slots import Slots
 from pgtask.model.payload import decode_many
 
@@ -61,6 +63,7 @@ class Exchange:
         self._bell = bell
         self._registrations = registrations
         self._timeouts: dict[str, float | None] = {row["name"]: row["timeout"] for row in registrations}
+        self._recovery = Recovery(completer, marks)
         self._actions: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._sleeping = False
         self._claiming = True
@@ -98,7 +101,7 @@ class Exchange:
             self._claimer.wake()
 
     def stop(self) -> None:
-        """As `quiet`, and then ends once what runs has ended."""
+        """As `quiet`, for good; ends once what runs has ended."""
         self.call(self._stop_claiming)
 
     def _stop_claiming(self) -> None:
@@ -140,19 +143,19 @@ class Exchange:
             connection.register_tasks(self._registrations)
             self.ready.set()
         if self._unanswered:
-            connection.end_predecessor()
-            self._completer.resend(connection)
-            held = [mark[:2] for mark in self._marks.read()]
-            freed = connection.release_unanswered(held)
+            self._recovery.settle(connection)
             # Not held, so given back with the others.
             self._arrived = []
             self._unanswered = False
-            log.info("connected again; %d jobs of an unanswered claim were given back", freed)
         self._claimer.queues_changed()
 
     def _serve(self, connection: WorkConnection) -> None:
         while True:
             self._hear()
+            if self._recovery.due():
+                # Whatever has arrived is to be seen as held.
+                self._hand_over()
+                self._recovery.look_again(connection)
             if self._slots.backed_up() and time.monotonic() >= self._give_back_at:
                 self._give_back_stale()
             wanted = self._wanted()
@@ -188,13 +191,11 @@ class Exchange:
         return time.monotonic() >= self._flush_at
 
     def _hear(self) -> None:
-        try:
+        with contextlib.suppress(Empty):
             while True:
                 action = self._actions.get_nowait()
                 self._hand_over()
                 action()
-        except Empty:
-            pass
 
     def _look(self, connection: WorkConnection, wanted: int) -> None:
         self._hand_over()
@@ -288,7 +289,7 @@ class Exchange:
             pause = self._claimer.rest(connection)
         else:
             pause = None
-        pause = self._notebook.pause(pause, time.monotonic())
+        pause = self._recovery.pause(self._notebook.pause(pause, time.monotonic()))
         if pause == 0.0:
             self._sleeping = False
             return

@@ -61,7 +61,7 @@ class Executor:
         self._recycled = False
         self._channel = Channel(socket.socket(fileno=options.channel))
         app = load_app(options.app)
-        app.adopt(options.database_url)
+        app.adopt(options.database_url, pooled=options.pooled)
         self._tasks = app.tasks
         self._isolated = {name for name, task in app.tasks.items() if task.isolated}
         self._wake_read, self._wake_write = os.pipe()
@@ -84,7 +84,7 @@ class Executor:
             Solitude(self._output, notebook.log) if self._output is not None else None,
         )
         self._exchange = Exchange(
-            lambda: WorkConnection(options.database_url, options.worker_id, options.executor),
+            lambda: WorkConnection(options.database_url, options.worker_id, options.executor, pooled=options.pooled),
             self._claimer,
             self._slots,
             completer,

@@ -30,9 +30,12 @@ class Heartbeat:
         tasks: Callable[[], list[str]],
         queues: Sequence[str] | None,
         on_beat: Callable[[ownership.Beat], None],
+        *,
+        pooled: bool = False,
     ) -> None:
         """`held` reads the jobs in hand, `tasks` the names known; `on_beat` gets each answer, in this thread."""
         self._url = url
+        self._pooled = pooled
         self._worker_id = worker_id
         self._interval = lease / 3
         self._held = held
@@ -62,7 +65,7 @@ class Heartbeat:
 
     def _serve(self) -> None:
         name = f"pgtask heartbeat {self._worker_id}"
-        with connect(self._url, application_name=name, settings=LEASE_SETTINGS) as connection:
+        with connect(self._url, application_name=name, settings=LEASE_SETTINGS, pooled=self._pooled) as connection:
             self._beat(connection)
             while not self._stopped.wait(self._interval):
                 self._beat(connection)

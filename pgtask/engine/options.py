@@ -27,9 +27,15 @@ class WorkerOptions:
     max_rss: int | None = None
     drain: bool = False
     listen: bool = True
+    pooled: bool = False
     name: str | None = None
     log_level: str = "info"
     log_format: str = "auto"
+
+    @property
+    def notified(self) -> bool:
+        """Whether it listens for notifications, which do not come through a transaction pooler."""
+        return self.listen and not self.pooled
 
     @classmethod
     def chosen(cls, settings: Settings, database_url: str, *, drain: bool = False) -> WorkerOptions:
@@ -72,6 +78,7 @@ class ExecutorOptions:
     queues: list[str] | None
     poll: float
     listen: bool
+    pooled: bool
     log_level: str
     log_format: str
 

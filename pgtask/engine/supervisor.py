@@ -11,7 +11,7 @@ import socket
 import time
 
 from pgtask.database import migrations, ownership
-from pgtask.database.connection import Connection, connect, lost, one_line
+from pgtask.database.connection import Connection, check_session, connect, lost, one_line
 from pgtask.database.notifications import Message
 from pgtask.engine import leftovers
 from pgtask.engine.drainer import Drainer
@@ -74,15 +74,24 @@ class Supervisor:
         if not self._register():
             return 0
         url, options = self._options.database_url, self._options
-        undertaker = Undertaker(url, self._worker_id)
+        undertaker = Undertaker(url, self._worker_id, pooled=options.pooled)
         self._team = team = Team(options, self._worker_id, undertaker)
-        heartbeat = Heartbeat(url, self._worker_id, options.lease, team.held, team.tasks, options.queues, self._beat)
-        upkeep = Upkeep(url, self._worker_id, options.lease)
+        heartbeat = Heartbeat(
+            url,
+            self._worker_id,
+            options.lease,
+            team.held,
+            team.tasks,
+            options.queues,
+            self._beat,
+            pooled=options.pooled,
+        )
+        upkeep = Upkeep(url, self._worker_id, options.lease, pooled=options.pooled)
         listener = Listener(url, self._worker_id, self._notified)
-        drainer = Drainer(url, self._worker_id, options.queues, team.idle_tasks, self._ask_stop)
+        drainer = Drainer(url, self._worker_id, options.queues, team.idle_tasks, self._ask_stop, pooled=options.pooled)
         heartbeat.start()
         upkeep.start()
-        if options.listen:
+        if options.notified:
             listener.start()
         if options.drain:
             drainer.start()
@@ -107,6 +116,8 @@ class Supervisor:
         while not self._signals.ending:
             try:
                 with self._connect() as connection:
+                    if not self._options.pooled:
+                        check_session(connection)
                     migrations.check(connection)
                     self._worker_id = self._insert_row(connection)
                 logs.configure(self._options.log_level, self._options.log_format, worker=self._worker_id)
@@ -125,7 +136,7 @@ class Supervisor:
         return False
 
     def _connect(self) -> Connection:
-        return connect(self._options.database_url, application_name="pgtask supervisor")
+        return connect(self._options.database_url, application_name="pgtask supervisor", pooled=self._options.pooled)
 
     def _insert_row(self, connection: Connection) -> int:
         options = self._options

@@ -125,7 +125,8 @@ class Team:
                 max_rss=options.max_rss,
                 queues=None if options.queues is None else list(options.queues),
                 poll=options.poll,
-                listen=options.listen,
+                listen=options.notified,
+                pooled=options.pooled,
                 log_level=options.log_level,
                 log_format=options.log_format,
             )

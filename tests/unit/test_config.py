@@ -87,6 +87,7 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
         ("grace", "0", 0),
         ("queues", "mail, default,,mail", ("mail", "default")),
         ("listen", "no", False),
+        ("pooled", "yes", True),
         ("listen", "TRUE", True),
         ("processes", "4", 4),
         ("log_level", "DEBUG", "debug"),
