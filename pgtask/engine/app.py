@@ -48,6 +48,7 @@ class PgTask:
         max_retries: int | None = None,
         retry: RetryPolicy | None = None,
         timeout: float | str | timedelta | None = None,
+        transactional: bool = False,
     ) -> Callable[[F], Task[F]]: ...
 
     def task(
@@ -60,12 +61,14 @@ class PgTask:
         max_retries: int | None = None,
         retry: RetryPolicy | None = None,
         timeout: float | str | timedelta | None = None,
+        transactional: bool = False,
     ) -> Task[F] | Callable[[F], Task[F]]:
         """Registers a function, plain or `async def`, as a task; with or without options.
 
         `name` is `module.function` unless given; `max_retries` counts the attempts after the first (default 3, 0 none,
         -1 no limit); `retry` is a policy such as `Retry.exponential(60, max_delay=3600)`; `timeout` of an attempt is in
-        seconds or a text such as "5m". Raises TaskError for a bad or a second declaration.
+        seconds or a text such as "5m"; `transactional` gives the function `ctx.connection`, whose effects are committed
+        together with the job's completion or not at all. Raises TaskError for a bad or a second declaration.
         """
 
         def register(function: F) -> Task[F]:
@@ -84,7 +87,7 @@ class PgTask:
                 raise TaskError(f"Task {chosen}: {error}") from None
             if not 1 <= len(chosen.encode()) <= 256 or not 1 <= len(queue.encode()) <= 128:
                 raise TaskError(f"Task {chosen}: a task's name has 1 to 256 bytes, a queue's 1 to 128")
-            task = Task(self, function, chosen, defaults)
+            task = Task(self, function, chosen, defaults, transactional=transactional)
             self.tasks[chosen] = task
             return task
 

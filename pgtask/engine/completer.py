@@ -14,7 +14,7 @@ from operator import attrgetter
 
 from pgtask.database.connection import refusal
 from pgtask.database.work import Completions, Endings, Exchanged, WorkConnection
-from pgtask.engine.attempt import Attempt
+from pgtask.engine.attempt import COMMITTED, SUPERSEDED, Attempt
 from pgtask.engine.prefetch import Prefetch
 
 BATCH = 100
@@ -69,7 +69,10 @@ class Completer:
 
     @staticmethod
     def batches(attempts: Iterable[Attempt]) -> tuple[Completions | None, Endings | None]:
-        """The arrays to send for a batch: those that completed and the rest, both by ascending ids."""
+        """The arrays to send for a batch: those that completed and the rest, both by ascending ids.
+
+        Transactional attempts that are committed or superseded have nothing left to send.
+        """
         now = time.monotonic()
         done, ends = Completions(), Endings()
         for attempt in sorted(attempts, key=_ORDER):
@@ -80,7 +83,7 @@ class Completer:
                 done.started.append(started or 0.0)
                 done.ended.append(now - attempt.ended_at)
                 done.results.append(attempt.result)
-            else:
+            elif attempt.outcome not in (COMMITTED, SUPERSEDED):
                 ends.ids.append(attempt.id)
                 ends.attempts.append(attempt.attempt)
                 ends.started.append(started)
@@ -112,12 +115,14 @@ class Completer:
             if attempt.outcome == "released" and attempt.started_at is None:
                 # Given back before, by an exchange whose answer was lost; it left no trace to be recognised by.
                 continue
+            if attempt.outcome == COMMITTED:
+                continue
             self.superseded += 1
             log.warning(
                 "superseded: job %d attempt %d is no longer this worker's; its outcome (%s) was refused",
                 attempt.id,
                 attempt.attempt,
-                attempt.outcome,
+                "completed" if attempt.outcome == SUPERSEDED else attempt.outcome,
                 extra={"job_id": attempt.id, "attempt": attempt.attempt, "task": attempt.task},
             )
 

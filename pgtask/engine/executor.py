@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from pgtask.database.work import WorkConnection
 from pgtask.engine.attempt import Attempt
@@ -33,6 +34,9 @@ from pgtask.engine.prefetch import Prefetch
 from pgtask.engine.slots import Slots
 from pgtask.model.errors import PgTaskError
 from pgtask.observability import logging as logs
+
+if TYPE_CHECKING:
+    from pgtask.engine.transactions import Transactions
 
 OWN_THREADS = ("pgtask-slot-", "pgtask-loop", "pgtask-exchange", "pgtask-announce")
 _PR_SET_PDEATHSIG = 1
@@ -58,7 +62,8 @@ class Executor:
         notebook = Notebook()
         self._claimer = Claimer(options.queues, sorted(app.tasks), options.poll, options.listen)
         completer = Completer(prefetch, lambda attempt: marks.release(attempt.mark))
-        handlers = Handlers(app.tasks, notebook.progress, notebook.log)
+        self._transactions = self._make_transactions()
+        handlers = Handlers(app.tasks, notebook.progress, notebook.log, self._transactions)
         self._slots = Slots(
             app.tasks,
             handlers,
@@ -78,6 +83,16 @@ class Executor:
             Bell(options.bell[0], options.bell[1]),
             [task.registration(app.version) for task in app.tasks.values()],
         )
+
+    def _make_transactions(self) -> Transactions | None:
+        names = frozenset(name for name, task in self._tasks.items() if task.transactional)
+        if not names:
+            return None
+        from pgtask.database.transaction import HandlerConnection
+        from pgtask.engine.transactions import Transactions
+
+        options = self._options
+        return Transactions(lambda: HandlerConnection(options.database_url, options.worker_id, options.executor), names)
 
     def run(self) -> int:
         """Serves until told to stop; returns the exit code."""
@@ -140,6 +155,8 @@ class Executor:
         """Claims nothing more and waits for what runs, at most `grace` seconds; the supervisor frees the rest."""
         deadline = time.monotonic() + grace
         self._exchange.stop()
+        if self._transactions is not None:
+            self._transactions.stop()
         while not self._exchange.finished.wait(_WATCH_EVERY):
             self._slots.threads.stop_overdue()
             if time.monotonic() >= deadline:

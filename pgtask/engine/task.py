@@ -49,7 +49,10 @@ class Enqueuer(Protocol):
 class Task(Generic[F]):
     """A function that can be enqueued. Calling it runs it here and now, as if it were no task."""
 
-    def __init__(self, app: Enqueuer, function: F, name: str, defaults: TaskDefaults) -> None:
+    def __init__(
+        self, app: Enqueuer, function: F, name: str, defaults: TaskDefaults, *, transactional: bool = False
+    ) -> None:
+        """Raises TaskError for a function that a transactional task cannot be."""
         self.app = app
         self.function = function
         self.name = name
@@ -57,8 +60,22 @@ class Task(Generic[F]):
         self.is_coroutine = inspect.iscoroutinefunction(function)
         self.signature = Signature(function, name, JobContext)
         self.context_parameter = self.signature.context_parameter
+        self.transactional = transactional
+        if transactional:
+            self._check_transactional()
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
+
+    def _check_transactional(self) -> None:
+        if self.is_coroutine:
+            raise TaskError(
+                f"Task {self.name}: a transactional task is a plain function; coroutine functions cannot be one yet"
+            )
+        if self.context_parameter is None:
+            raise TaskError(
+                f"Task {self.name} is transactional but takes no JobContext: add a parameter `ctx: JobContext` and use "
+                "ctx.connection"
+            )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the function directly."""

@@ -8,6 +8,7 @@ import signal
 import time
 
 from pgtask.database.notifications import Message
+from pgtask.database.transaction import transaction_name
 from pgtask.database.work import executor_name
 from pgtask.engine.marks import Mark
 from pgtask.engine.options import ExecutorOptions, WorkerOptions
@@ -146,7 +147,7 @@ class Team:
         if marks or not planned:
             self._undertaker.free(
                 executor.number,
-                executor_name(self._worker_id, executor.number),
+                [name(self._worker_id, executor.number) for name in (executor_name, transaction_name)],
                 [mark.id for mark in marks if mark.started],
                 "released" if planned else "lost",
                 "The worker shut down before it ended." if planned else f"Its process died: {_cause(code)}.",

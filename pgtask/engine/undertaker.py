@@ -27,9 +27,9 @@ class Undertaker:
         self._tasks: SimpleQueue[Callable[[Connection], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="undertaker", daemon=True)
 
-    def free(self, executor: int, application_name: str, started: list[int], outcome: str, error: str) -> None:
+    def free(self, executor: int, application_names: list[str], started: list[int], outcome: str, error: str) -> None:
         """Has an executor's jobs freed; those `started` leave a run with `outcome` and `error`."""
-        self._enqueue(lambda connection: self._free(connection, executor, application_name, started, outcome, error))
+        self._enqueue(lambda connection: self._free(connection, executor, application_names, started, outcome, error))
 
     def finish(self, *, end_worker: bool) -> None:
         """Works off what is left, then ends the worker's lease; gives up after a few seconds: rescue will see to it."""
@@ -63,14 +63,16 @@ class Undertaker:
         self,
         connection: Connection,
         executor: int,
-        application_name: str,
+        application_names: list[str],
         started: list[int],
         outcome: str,
         error: str,
     ) -> None:
-        # Its server process may still be about to commit a claim or a completion.
+        # Its server processes may still be about to commit a claim or a completion.
         deadline = time.monotonic() + STATEMENT_TIMEOUT
-        while ownership.end_backends(connection, application_name) and time.monotonic() < deadline:
+        while (
+            sum(ownership.end_backends(connection, name) for name in application_names) and time.monotonic() < deadline
+        ):
             time.sleep(0.01)
         freed = ownership.free(connection, [self._worker_id], executor, started=started, outcome=outcome, error=error)
         if freed:
