@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from pgtask.engine.job import Job
 from pgtask.engine.task import Task, TaskDefaults, checked_retries, checked_timeout, task_name
-from pgtask.model.errors import PgTaskError, TaskError
+from pgtask.model.errors import TaskError
 from pgtask.model.retry import RetryPolicy
 from pgtask.model.status import parse_priority
 
@@ -148,9 +148,10 @@ class PgTask:
     def enqueue_encoded(self, job: NewJob, payload: str, connection: Any = None) -> Job:
         """Enqueues a job whose payload is already JSON text, on `connection` or one of the pool's."""
         from pgtask.database import jobs
+        from pgtask.database.unwrapping import unwrap
 
         if connection is not None:
-            made = jobs.enqueue(_synchronous(connection), job, payload)
+            made = jobs.enqueue(unwrap(connection), job, payload)
         else:
             with self.pool.connection() as own:
                 made = jobs.enqueue(own, job, payload)
@@ -159,11 +160,12 @@ class PgTask:
     def enqueue_many_encoded(self, job: NewJob, payloads: list[str], connection: Any = None) -> list[Job]:
         """Enqueues a job for each JSON text, all or none."""
         from pgtask.database import jobs
+        from pgtask.database.unwrapping import unwrap
 
         if not payloads:
             return []
         if connection is not None:
-            ids = jobs.enqueue_many(_synchronous(connection), job, payloads)
+            ids = jobs.enqueue_many(unwrap(connection), job, payloads)
         else:
             with self.pool.connection() as own:
                 ids = jobs.enqueue_many(own, job, payloads)
@@ -172,11 +174,10 @@ class PgTask:
     async def enqueue_encoded_async(self, job: NewJob, payload: str, connection: Any = None) -> Job:
         """`enqueue_encoded` for code that runs on asyncio."""
         from pgtask.database import jobs
+        from pgtask.database.unwrapping import unwrap_async
 
         if connection is not None:
-            if not hasattr(connection, "__aenter__"):
-                raise PgTaskError("enqueue_async needs a psycopg.AsyncConnection; enqueue takes an ordinary one")
-            made = await jobs.enqueue_async(connection, job, payload)
+            made = await jobs.enqueue_async(await unwrap_async(connection), job, payload)
         else:
             async with self.pool.connection_async() as own:
                 made = await jobs.enqueue_async(own, job, payload)
@@ -202,9 +203,3 @@ class PgTask:
 
         with self.pool.connection() as connection:
             jobs.retry(connection, id)
-
-
-def _synchronous(connection: Any) -> Any:
-    if hasattr(connection, "__aenter__"):
-        raise PgTaskError("enqueue needs an ordinary psycopg.Connection; for an asyncio one use enqueue_async")
-    return connection

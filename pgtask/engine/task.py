@@ -102,8 +102,9 @@ class Task(Generic[F]):
         """The task with options for the jobs enqueued through it.
 
         `delay` and `timeout` are seconds, timedeltas or texts such as "5m"; `scheduled_at` must be aware; `unique_key`
-        makes enqueue return the live job that already holds it; `connection`, a psycopg connection of the caller's
-        (synchronous, or asyncio for `enqueue_async`), puts the job into the caller's transaction.
+        makes enqueue return the live job that already holds it; `connection` puts the job into the caller's
+        transaction: a psycopg connection, a Session or Connection of SQLAlchemy (their asyncio twins for `enqueue_async`), or
+        `django.db.connection`, all on psycopg 3.
         Raises PayloadError for a value out of range.
         """
         if delay is not None and scheduled_at is not None:

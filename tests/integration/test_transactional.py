@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -13,7 +14,11 @@ from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy
 from psycopg.rows import dict_row
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
 
 from pgtask import Cancel, Discard, JobContext, JobTimeout, PgTask, Retry, Snooze, TaskError, TransactionError
 from pgtask.database.transaction import HandlerConnection
@@ -42,13 +47,13 @@ class Bench:
     def __init__(self, url: str, work: Work, slots: int = 2) -> None:
         self.work = work
         self.handler: Handler = lambda _: None
-        app = PgTask(url)
+        self.app = app = PgTask(url)
 
         @app.task(name="t", transactional=True)
         def run(ctx: JobContext) -> Any:
             return self.handler(ctx)
 
-        descriptor, self.marks = Marks.create(100)
+        _, self.marks = Marks.create(100)
         self.ended: SimpleQueue[Attempt] = SimpleQueue()
         self.opened: list[HandlerConnection] = []
         self.transactions = Transactions(lambda: self.open(url), frozenset({"t"}))
@@ -315,9 +320,9 @@ def test_nested_transactions_are_savepoints(bench: Bench, connection: Connection
     def handler(ctx: JobContext) -> None:
         with ctx.connection.transaction():
             effect(ctx, "kept")
-        with pytest.raises(psycopg.errors.DivisionByZero), ctx.connection.transaction():
+        with ctx.connection.transaction() as nested:
             effect(ctx, "undone")
-            ctx.connection.execute("SELECT 1 / 0")
+            raise psycopg.Rollback(nested)
 
     bench.run(handler)
 
@@ -403,8 +408,9 @@ def test_connections_are_kept_and_nothing_leaks_to_the_next_job(bench: Bench, co
     def second(ctx: JobContext) -> list[Any]:
         query = """
             SELECT current_setting('search_path'), current_setting('statement_timeout'), current_setting('work_mem'),
-                   to_regclass('pg_temp.mine')::text, (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid =
-                   pg_backend_pid()), (SELECT count(*) FROM pg_listening_channels()),
+                   to_regclass('pg_temp.mine')::text, 
+                   (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
+                   (SELECT count(*) FROM pg_listening_channels()),
                    (SELECT count(*) FROM pg_prepared_statements), (SELECT count(*) FROM pg_cursors WHERE name = 'held'),
                    pg_backend_pid(), current_setting('application_name')
         """
@@ -619,6 +625,67 @@ def test_an_interrupt_in_python_code_rolls_back_too(bench: Bench, connection: Co
     bench.finish()
 
     assert (effects(connection), runs(connection, id)[0]["outcome"]) == (0, "timeout")
+
+
+# SQLAlchemy
+
+
+def test_an_engine_of_sqlalchemy_joins_the_transaction(bench: Bench, connection: Connection) -> None:
+    (id,) = insert(connection, "t")
+    seen: list[int] = []
+
+    def handler(ctx: JobContext) -> None:
+        effect(ctx, "before")
+        engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=ctx.joined, poolclass=NullPool)
+        statement = sqlalchemy.text("INSERT INTO effects (id, note) VALUES (1, :note)")
+        with Session(engine) as session:
+            session.execute(statement, {"note": "committed"})
+            session.commit()
+            session.execute(statement, {"note": "undone"})
+            session.rollback()
+            session.execute(statement, {"note": "never committed"})
+        with engine.begin() as own, own.begin_nested():
+            own.execute(statement, {"note": "nested"})
+        with contextlib.suppress(DBAPIError), engine.begin() as own:
+            own.execute(statement, {"note": "failed"})
+            own.execute(sqlalchemy.text("SELECT 1 / 0"))
+        effect(ctx, "after")
+        seen.append(effects(connection))
+
+    bench.run(handler)
+
+    assert seen == [0]
+    notes = {row[0] for row in connection.execute("SELECT note FROM public.effects")}
+    assert notes == {"before", "committed", "nested", "after"}
+    assert ended(connection, id)["status"] == "completed"
+
+
+def test_what_sqlalchemy_committed_is_undone_with_the_job(bench: Bench, connection: Connection) -> None:
+    (id,) = insert(connection, "t", max_retries=0)
+
+    def handler(ctx: JobContext) -> None:
+        engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=ctx.joined, poolclass=NullPool)
+        with engine.begin() as own:
+            own.execute(sqlalchemy.text("INSERT INTO effects (id, note) VALUES (1, 'x')"))
+        raise ValueError("no")
+
+    bench.run(handler)
+
+    assert (effects(connection), ended(connection, id)["error_type"]) == (0, "ValueError")
+
+
+def test_a_job_enqueued_on_ctx_connection_exists_with_the_completion(bench: Bench, connection: Connection) -> None:
+    insert(connection, "t", count=2)
+
+    def handler(ctx: JobContext) -> None:
+        bench.app.tasks["t"].options(connection=ctx.connection, queue="next").enqueue()
+        if ctx.id % 2:
+            raise ValueError("no")
+
+    bench.run(handler)
+    bench.run(handler)
+
+    assert number(connection, "SELECT count(*) FROM pgtask.jobs WHERE queue = 'next'") == 1
 
 
 # Declaration
