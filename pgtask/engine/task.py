@@ -103,9 +103,8 @@ class Task(Generic[F]):
 
         `delay` and `timeout` are seconds, timedeltas or texts such as "5m"; `scheduled_at` must be aware; `unique_key`
         makes enqueue return the live job that already holds it; `connection` puts the job into the caller's
-        transaction: a psycopg connection, a Session or Connection of SQLAlchemy (their asyncio twins for `enqueue_async`), or
-        `django.db.connection`, all on psycopg 3.
-        Raises PayloadError for a value out of range.
+        transaction: a psycopg connection, a Session or Connection of SQLAlchemy (for `enqueue_async` their asyncio
+        twins), or `django.db.connection`, all on psycopg 3. Raises PayloadError for a value out of range.
         """
         if delay is not None and scheduled_at is not None:
             raise PayloadError(f"Task {self.name}: give delay or scheduled_at, not both")

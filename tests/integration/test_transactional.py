@@ -408,7 +408,7 @@ def test_connections_are_kept_and_nothing_leaks_to_the_next_job(bench: Bench, co
     def second(ctx: JobContext) -> list[Any]:
         query = """
             SELECT current_setting('search_path'), current_setting('statement_timeout'), current_setting('work_mem'),
-                   to_regclass('pg_temp.mine')::text, 
+                   to_regclass('pg_temp.mine')::text,
                    (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
                    (SELECT count(*) FROM pg_listening_channels()),
                    (SELECT count(*) FROM pg_prepared_statements), (SELECT count(*) FROM pg_cursors WHERE name = 'held'),
