@@ -8,14 +8,14 @@ from functools import cache
 from typing import Any
 
 import psycopg
-from psycopg import pq
+from psycopg import pq, sql
 from psycopg.pq import ConnStatus, PipelineStatus, TransactionStatus
 
 from pgtask.database import connection as connections
 from pgtask.database import statements
 from pgtask.model.errors import DatabaseUnavailableError, TransactionError
 
-_MARK = statements.load("mark_transaction")
+_MARK = sql.SQL(statements.load("mark_transaction").decode())
 _READ_MARK = statements.load("read_transaction_mark")
 _RESET_ROLE = statements.load("reset_role")
 _COMPLETE = statements.load("complete_jobs")
@@ -88,7 +88,7 @@ class HandlerConnection:
         self._own.autocommit = False
         self._mark = f"{id}/{attempt}"
         with self._own.pipeline():
-            self._own.execute(_MARK, {"mark": self._mark})
+            self._own.execute(_MARK.format(mark=sql.Literal(self._mark)))
         # A new one each time: adapters, row factories and the like are not handed on either.
         self._given = JobConnection(self._own.pgconn)
         return self._given

@@ -51,14 +51,20 @@ class Jobs:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.ids: list[int] = []
+        self.good: list[int] = []
+        self.failing: list[int] = []
+
+    @property
+    def ids(self) -> list[int]:
+        """All of them."""
+        return self.good + self.failing
 
     def refill(self) -> None:
         """Enqueues more when few wait; each seventh is to fail at first."""
         with psycopg.connect(self._url, autocommit=True) as connection:
             if rows.number(connection, "SELECT count(*) FROM (SELECT FROM pgtask.jobs LIMIT 1000) j") < BACKLOG:
-                self.ids += rows.insert(connection, "effect", count=6 * BACKLOG // 7)
-                self.ids += rows.insert(connection, "effect", {"fails": True}, count=BACKLOG // 7)
+                self.good += rows.insert(connection, "effect", count=6 * BACKLOG // 7)
+                self.failing += rows.insert(connection, "effect", {"fails": True}, count=BACKLOG // 7)
 
 
 class Prey:
@@ -71,7 +77,7 @@ class Prey:
 
     def hunt(self) -> None:
         """Kills an executor some moments after it has begun a job."""
-        pid = eventually(self._lively, 30)
+        pid = eventually(self._lively, 30) or 0
         time.sleep(random.uniform(0, 0.01))
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -126,6 +132,8 @@ def test_effects_exist_exactly_for_completed_attempts(home: Path, make_worker: M
             effects = sorted(connection.execute("SELECT job_id, attempt FROM public.effects").fetchall())
         assert {run["outcome"] for run in finals} == {"completed"}
         assert effects == sorted((run["job_id"], run["attempt"]) for run in finals)
+        charged = {run["job_id"] for run in finals if run["retry_count"]}
+        assert charged == set(jobs.failing), "neither a kill nor a crash of the server is charged"
         assert len(worker.said(r"died: signal SIGKILL")) >= ROUNDS * 0.9
         assert not worker.said("superseded")
         assert worker.stop() == 0

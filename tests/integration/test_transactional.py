@@ -53,6 +53,14 @@ class Bench:
         def run(ctx: JobContext) -> Any:
             return self.handler(ctx)
 
+        @app.task(name="plain")
+        def plain() -> str:
+            return "plain"
+
+        @app.task(name="coroutine")
+        async def coroutine() -> str:
+            return "coroutine"
+
         _, self.marks = Marks.create(100)
         self.ended: SimpleQueue[Attempt] = SimpleQueue()
         self.opened: list[HandlerConnection] = []
@@ -66,11 +74,11 @@ class Bench:
         self.opened.append(HandlerConnection(url, self.work.worker_id, self.work.executor))
         return self.opened[-1]
 
-    def start(self, handler: Handler, timeout: float | None = None) -> Attempt:
+    def start(self, handler: Handler, timeout: float | None = None, task: str = "t") -> Attempt:
         """Claims the next job and hands it to a slot."""
         self.handler = handler
-        (claimed,) = self.work.claim(1)
-        attempt = Attempt(claimed.id, claimed.attempt, "t", "default", 1, {}, timeout, 0, time.monotonic())
+        (claimed,) = self.work.claim(1, tasks=[task])
+        attempt = Attempt(claimed.id, claimed.attempt, task, "default", 1, {}, timeout, 0, time.monotonic())
         attempt.mark = self.marks.hold(*attempt.key)
         self.slots.submit([attempt])
         return attempt
@@ -235,6 +243,23 @@ def test_a_job_that_is_no_longer_ours_leaves_no_effect_and_is_superseded(
     assert "its outcome (completed) was refused" in caplog.messages[0]
 
 
+def test_other_tasks_run_beside_it(bench: Bench, connection: Connection) -> None:
+    insert(connection, "t")
+    insert(connection, "plain")
+    insert(connection, "coroutine")
+
+    for task in ("t", "plain", "coroutine"):
+        bench.start(effect, task=task)
+        bench.finish()
+
+    assert connection.execute("SELECT task, outcome::text, result FROM pgtask.runs ORDER BY job_id").fetchall() == [
+        ("t", "completed", None),
+        ("plain", "completed", "plain"),
+        ("coroutine", "completed", "coroutine"),
+    ]
+    assert (effects(connection), len(bench.opened)) == (1, 1)
+
+
 # What a handler may not do
 
 
@@ -354,6 +379,37 @@ def test_a_constraint_deferred_to_the_commit_fails_the_job(bench: Bench, connect
     (run,) = runs(connection, id)
     assert (run["outcome"], run["error_type"]) == ("failed", "UniqueViolation")
     assert live(connection, id)["status"] == "pending"
+
+
+@pytest.mark.parametrize("disturbed", [False, True])
+def test_a_handler_may_choose_its_isolation_level(bench: Bench, connection: Connection, disturbed: bool) -> None:
+    (id,) = insert(connection, "t")
+
+    def handler(ctx: JobContext) -> None:
+        ctx.connection.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+        effect(ctx)
+        if disturbed:
+            connection.execute("UPDATE pgtask.jobs SET progress = 50 WHERE id = %s", [id])
+
+    bench.run(handler)
+
+    assert effects(connection) == (not disturbed)
+    (run,) = runs(connection, id)
+    assert (run["outcome"], run["error_type"]) == (
+        ("failed", "SerializationFailure") if disturbed else ("completed", None)
+    )
+
+
+def test_a_transaction_made_read_only_fails_the_job(bench: Bench, connection: Connection) -> None:
+    (id,) = insert(connection, "t")
+
+    def handler(ctx: JobContext) -> None:
+        ctx.connection.execute("SET TRANSACTION READ ONLY")
+
+    bench.run(handler)
+
+    (run,) = runs(connection, id)
+    assert (run["outcome"], run["error_type"]) == ("failed", "ReadOnlySqlTransaction")
 
 
 def test_a_role_without_rights_on_the_queue_may_do_the_work(bench: Bench, connection: Connection) -> None:
