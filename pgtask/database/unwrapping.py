@@ -44,7 +44,10 @@ async def unwrap_async(given: Any) -> psycopg.AsyncConnection[Any]:
     if isinstance(inner, psycopg.Connection) or names or _names(given, "django"):
         if _driver(inner) == "asyncpg":
             raise _wrong_driver(inner, given)
-        raise PgTaskError("enqueue_async needs an asyncio connection; enqueue takes an ordinary one")
+        raise PgTaskError(
+            "enqueue_async needs a psycopg.AsyncConnection, or an AsyncSession or AsyncConnection of SQLAlchemy; "
+            "enqueue takes an ordinary one"
+        )
     raise _wrong_driver(inner, given)
 
 
