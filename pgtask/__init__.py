@@ -15,6 +15,7 @@ from pgtask.model.errors import (
     PgTaskError,
     SchemaError,
     TaskError,
+    TransactionError,
 )
 from pgtask.model.status import JobStatus
 from pgtask.model.verdict import Cancel, Discard, JobCancelled, JobTimeout, Retry, Snooze
@@ -42,4 +43,5 @@ __all__ = [
     "Snooze",
     "Task",
     "TaskError",
+    "TransactionError",
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from pgtask.engine.job import Job
 from pgtask.engine.task import Task, TaskDefaults, checked_isolation, checked_retries, checked_timeout, task_name
-from pgtask.model.errors import PgTaskError, TaskError
+from pgtask.model.errors import TaskError
 from pgtask.model.retry import RetryPolicy
 from pgtask.model.status import parse_priority
 
@@ -55,6 +55,7 @@ class PgTask:
         timeout: float | str | timedelta | None = None,
         isolation: Literal["process"] | None = None,
         memory_limit: int | None = None,
+        transactional: bool = False,
     ) -> Callable[[F], Task[F]]: ...
 
     def task(
@@ -69,14 +70,16 @@ class PgTask:
         timeout: float | str | timedelta | None = None,
         isolation: Literal["process"] | None = None,
         memory_limit: int | None = None,
+        transactional: bool = False,
     ) -> Task[F] | Callable[[F], Task[F]]:
         """Registers a function, plain or `async def`, as a task; with or without options.
 
         `name` is `module.function` unless given; `max_retries` counts the attempts after the first (default 3, 0 none,
         -1 no limit); `retry` is a policy such as `Retry.exponential(60, max_delay=3600)`; `timeout` of an attempt is in
-        seconds or a text such as "5m". With `isolation="process"` an attempt has a process to itself, where it can be
-        ended by force and be limited to `memory_limit` bytes of memory. Raises TaskError for a bad or a second
-        declaration.
+        seconds or a text such as "5m"; `transactional` gives the function `ctx.connection`, whose effects are committed
+        together with the job's completion or not at all; with `isolation="process"` an attempt has a process to itself,
+        where it can be ended by force and be limited to `memory_limit` bytes of memory. Raises TaskError for a bad or a
+        second declaration.
         """
 
         def register(function: F) -> Task[F]:
@@ -97,7 +100,7 @@ class PgTask:
                 raise TaskError(f"Task {chosen}: {error}") from None
             if not 1 <= len(chosen.encode()) <= 256 or not 1 <= len(queue.encode()) <= 128:
                 raise TaskError(f"Task {chosen}: a task's name has 1 to 256 bytes, a queue's 1 to 128")
-            task = Task(self, function, chosen, defaults)
+            task = Task(self, function, chosen, defaults, transactional=transactional)
             self.tasks[chosen] = task
             return task
 
@@ -184,9 +187,10 @@ class PgTask:
     def enqueue_encoded(self, job: NewJob, payload: str, connection: Any = None) -> Job:
         """Enqueues a job whose payload is already JSON text, on `connection` or one of the pool's."""
         from pgtask.database import jobs
+        from pgtask.database.unwrapping import unwrap
 
         if connection is not None:
-            made = jobs.enqueue(_synchronous(connection), job, payload)
+            made = jobs.enqueue(unwrap(connection), job, payload)
         else:
             with self.pool.connection() as own:
                 made = jobs.enqueue(own, job, payload)
@@ -195,11 +199,12 @@ class PgTask:
     def enqueue_many_encoded(self, job: NewJob, payloads: list[str], connection: Any = None) -> list[Job]:
         """Enqueues a job for each JSON text, all or none."""
         from pgtask.database import jobs
+        from pgtask.database.unwrapping import unwrap
 
         if not payloads:
             return []
         if connection is not None:
-            ids = jobs.enqueue_many(_synchronous(connection), job, payloads)
+            ids = jobs.enqueue_many(unwrap(connection), job, payloads)
         else:
             with self.pool.connection() as own:
                 ids = jobs.enqueue_many(own, job, payloads)
@@ -208,11 +213,10 @@ class PgTask:
     async def enqueue_encoded_async(self, job: NewJob, payload: str, connection: Any = None) -> Job:
         """`enqueue_encoded` for code that runs on asyncio."""
         from pgtask.database import jobs
+        from pgtask.database.unwrapping import unwrap_async
 
         if connection is not None:
-            if not hasattr(connection, "__aenter__"):
-                raise PgTaskError("enqueue_async needs a psycopg.AsyncConnection; enqueue takes an ordinary one")
-            made = await jobs.enqueue_async(connection, job, payload)
+            made = await jobs.enqueue_async(await unwrap_async(connection), job, payload)
         else:
             async with self.pool.connection_async() as own:
                 made = await jobs.enqueue_async(own, job, payload)
@@ -238,9 +242,3 @@ class PgTask:
 
         with self.pool.connection() as connection:
             jobs.retry(connection, id)
-
-
-def _synchronous(connection: Any) -> Any:
-    if hasattr(connection, "__aenter__"):
-        raise PgTaskError("enqueue needs an ordinary psycopg.Connection; for an asyncio one use enqueue_async")
-    return connection

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+# Outcomes of transactional attempts that have been settled in the database already: completed, or refused.
+COMMITTED, SUPERSEDED = "committed", "superseded"
+
 
 class Attempt:
     """A claimed job and what became of it. Instants are of the monotonic clock, in seconds."""

@@ -15,7 +15,7 @@ from operator import attrgetter
 from pgtask.database.connection import refusal
 from pgtask.database.outcomes import Completions, Endings
 from pgtask.database.work import Exchanged, WorkConnection
-from pgtask.engine.attempt import Attempt
+from pgtask.engine.attempt import COMMITTED, SUPERSEDED, Attempt
 from pgtask.engine.prefetch import Prefetch
 
 BATCH = 100
@@ -70,7 +70,10 @@ class Completer:
 
     @staticmethod
     def batches(attempts: Iterable[Attempt]) -> tuple[Completions | None, Endings | None]:
-        """The arrays to send for a batch: those that completed and the rest, both by ascending ids."""
+        """The arrays to send for a batch: those that completed and the rest, both by ascending ids.
+
+        Transactional attempts that are committed or superseded have nothing left to send.
+        """
         now = time.monotonic()
         done, ends = Completions(), Endings()
         for attempt in sorted(attempts, key=_ORDER):
@@ -84,7 +87,7 @@ class Completer:
                 if attempt.cpu_seconds is not None:
                     done.cpu_seconds.append(attempt.cpu_seconds)
                     done.peak_rss_bytes.append(attempt.peak_rss_bytes)
-            else:
+            elif attempt.outcome not in (COMMITTED, SUPERSEDED):
                 ends.ids.append(attempt.id)
                 ends.attempts.append(attempt.attempt)
                 ends.started.append(started)
@@ -118,12 +121,14 @@ class Completer:
             if attempt.outcome == "released" and attempt.started_at is None:
                 # Given back before, by an exchange whose answer was lost; it left no trace to be recognised by.
                 continue
+            if attempt.outcome == COMMITTED:
+                continue
             self.superseded += 1
             log.warning(
                 "superseded: job %d attempt %d is no longer this worker's; its outcome (%s) was refused",
                 attempt.id,
                 attempt.attempt,
-                attempt.outcome,
+                "completed" if attempt.outcome == SUPERSEDED else attempt.outcome,
                 extra={"job_id": attempt.id, "attempt": attempt.attempt, "task": attempt.task},
             )
 

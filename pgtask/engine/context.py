@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pgtask.model.errors import TransactionError
 from pgtask.model.payload import clean_text
 from pgtask.model.verdict import JobCancelled
 
 if TYPE_CHECKING:
+    import psycopg
+
     from pgtask.engine.attempt import Attempt
+    from pgtask.engine.transactions import Transactions
 
 LEVELS = ("debug", "info", "warning", "error")
 MAX_LINE = 4_000
@@ -25,8 +29,10 @@ class JobContext:
         attempt: Attempt,
         on_progress: Callable[[Attempt, int, str | None], None],
         on_log: Callable[[Attempt, float, int, str, str], None],
+        transactions: Transactions | None = None,
     ) -> None:
         self._attempt = attempt
+        self._transactions = transactions
         self._on_progress = on_progress
         self._on_log = on_log
         self._lines = 0
@@ -70,6 +76,27 @@ class JobContext:
         """Raises JobCancelled, which ends the job as cancelled, if it was asked to stop."""
         if self._attempt.cancelled:
             raise JobCancelled("the job was cancelled")
+
+    @property
+    def connection(self) -> psycopg.Connection[Any]:
+        """In a transactional task, a psycopg connection whose transaction commits with the job or not at all.
+
+        Raises TransactionError in any other, and after the handler has ended.
+        """
+        if self._transactions is None:
+            raise TransactionError(
+                f"There is no ctx.connection: declare {self.task} with @task(transactional=True), run by a worker"
+            )
+        return self._transactions.connection(self._attempt)
+
+    def joined(self) -> Any:
+        """`connection` for a library that commits and rolls back itself, such as SQLAlchemy, as its DBAPI connection.
+
+        What it commits is kept if the job completes. Raises TransactionError as `connection` does.
+        """
+        from pgtask.database.joined import JoinedConnection
+
+        return JoinedConnection(self.connection)
 
     def progress(self, percent: float, message: str | None = None) -> None:
         """Tells how far the job is, 0 to 100, with a few words. Written within about a second; the newest counts.

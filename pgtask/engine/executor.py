@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import psutil
 
@@ -38,8 +38,11 @@ from pgtask.engine.signals import HANDLED
 from pgtask.engine.slots import Slots
 from pgtask.engine.solitude import Output, Solitude
 from pgtask.engine.suspects import SuspectClaimer
-from pgtask.model.errors import PgTaskError
+from pgtask.model.errors import PgTaskError, TaskError
 from pgtask.observability import logging as logs
+
+if TYPE_CHECKING:
+    from pgtask.engine.transactions import Transactions
 
 OWN_THREADS = ("pgtask-slot-", "pgtask-loop", "pgtask-exchange", "pgtask-announce")
 _PR_SET_PDEATHSIG = 1
@@ -73,7 +76,8 @@ class Executor:
         notebook = Notebook()
         self._claimer = self._new_claimer()
         completer = Completer(prefetch, lambda attempt: marks.release(attempt.mark))
-        handlers = Handlers(app.tasks, notebook.progress, notebook.log)
+        self._transactions = self._make_transactions()
+        handlers = Handlers(app.tasks, notebook.progress, notebook.log, self._transactions)
         self._slots = Slots(
             app.tasks,
             handlers,
@@ -105,6 +109,21 @@ class Executor:
         elif not options.isolate_all:
             tasks = self._isolated
         return Claimer(options.queues, sorted(tasks), options.poll, options.listen)
+
+    def _make_transactions(self) -> Transactions | None:
+        names = frozenset(name for name, task in self._tasks.items() if task.transactional)
+        if not names:
+            return None
+        from pgtask.database.transaction import HandlerConnection
+        from pgtask.engine.transactions import Transactions
+
+        options = self._options
+        if options.pooled:
+            raise TaskError(
+                f"Task {min(names)} is transactional, which needs a direct connection to the database: run it by a "
+                "worker without the setting pooled."
+            )
+        return Transactions(lambda: HandlerConnection(options.database_url, options.worker_id, options.executor), names)
 
     def run(self) -> int:
         """Serves until told to stop; returns the exit code."""
@@ -207,6 +226,8 @@ class Executor:
         """Claims nothing more and waits for what runs, at most `grace` seconds; the supervisor frees the rest."""
         deadline = time.monotonic() + grace
         self._exchange.stop()
+        if self._transactions is not None:
+            self._transactions.stop()
         while not self._exchange.finished.wait(_WATCH_EVERY):
             self._slots.threads.stop_overdue()
             if time.monotonic() >= deadline:

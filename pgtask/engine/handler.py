@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pgtask.engine import classify
 from pgtask.engine.attempt import Attempt
@@ -11,6 +11,9 @@ from pgtask.engine.context import JobContext
 from pgtask.engine.solitude import memory_limit
 from pgtask.engine.task import Task
 from pgtask.model.errors import PayloadError
+
+if TYPE_CHECKING:
+    from pgtask.engine.transactions import Transactions
 
 
 class Handlers:
@@ -21,12 +24,14 @@ class Handlers:
         tasks: Mapping[str, Task[Any]],
         on_progress: Callable[[Attempt, int, str | None], None],
         on_log: Callable[[Attempt, float, int, str, str], None],
+        transactions: Transactions | None = None,
     ) -> None:
         self._functions = {name: _limited(task) for name, task in tasks.items()}
         self._contexts = {name: task.context_parameter for name, task in tasks.items() if task.context_parameter}
         self._signatures = {name: task.signature for name, task in tasks.items()}
         self._on_progress = on_progress
         self._on_log = on_log
+        self.transactions = transactions
 
     def call(self, attempt: Attempt) -> Any:
         """Calls the function with the payload as keyword arguments; a coroutine function's answer is to be awaited.
@@ -48,14 +53,16 @@ class Handlers:
     def _with_context(self, attempt: Attempt) -> dict[str, Any]:
         if not isinstance(attempt.payload, dict):
             raise bad_payload(attempt.payload)
-        attempt.context = JobContext(attempt, self._on_progress, self._on_log)
+        attempt.context = JobContext(attempt, self._on_progress, self._on_log, self.transactions)
         return {**attempt.payload, self._contexts[attempt.task]: attempt.context}
 
     def _check(self, attempt: Attempt) -> None:
         self._signatures[attempt.task].check(attempt.payload)
 
     def wants_interrupt(self, attempt: Attempt) -> bool:
-        """Whether a cancel request is raised in the handler, as it has no JobContext to look at."""
+        """Whether a cancel request is raised in it, for want of a JobContext to look at or of anything to clean up."""
+        if self.transactions is not None and attempt.task in self.transactions.tasks:
+            return True
         return attempt.task not in self._contexts
 
 

@@ -51,7 +51,10 @@ class Enqueuer(Protocol):
 class Task(Generic[F]):
     """A function that can be enqueued. Calling it runs it here and now, as if it were no task."""
 
-    def __init__(self, app: Enqueuer, function: F, name: str, defaults: TaskDefaults) -> None:
+    def __init__(
+        self, app: Enqueuer, function: F, name: str, defaults: TaskDefaults, *, transactional: bool = False
+    ) -> None:
+        """Raises TaskError for a function that a transactional task cannot be."""
         self.app = app
         self.function = function
         self.name = name
@@ -60,8 +63,22 @@ class Task(Generic[F]):
         self.is_coroutine = inspect.iscoroutinefunction(function)
         self.signature = Signature(function, name, JobContext)
         self.context_parameter = self.signature.context_parameter
+        self.transactional = transactional
+        if transactional:
+            self._check_transactional()
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
+
+    def _check_transactional(self) -> None:
+        if self.is_coroutine:
+            raise TaskError(
+                f"Task {self.name}: a transactional task is a plain function; coroutine functions cannot be one yet"
+            )
+        if self.context_parameter is None:
+            raise TaskError(
+                f"Task {self.name} is transactional but takes no JobContext: add a parameter `ctx: JobContext` and use "
+                "ctx.connection"
+            )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the function directly."""
@@ -88,9 +105,9 @@ class Task(Generic[F]):
         """The task with options for the jobs enqueued through it.
 
         `delay` and `timeout` are seconds, timedeltas or texts such as "5m"; `scheduled_at` must be aware; `unique_key`
-        makes enqueue return the live job that already holds it; `connection`, a psycopg connection of the caller's
-        (synchronous, or asyncio for `enqueue_async`), puts the job into the caller's transaction.
-        Raises PayloadError for a value out of range.
+        makes enqueue return the live job that already holds it; `connection` puts the job into the caller's
+        transaction: a psycopg connection, a Session or Connection of SQLAlchemy (for `enqueue_async` their asyncio
+        twins), or `django.db.connection`, all on psycopg 3. Raises PayloadError for a value out of range.
         """
         if delay is not None and scheduled_at is not None:
             raise PayloadError(f"Task {self.name}: give delay or scheduled_at, not both")

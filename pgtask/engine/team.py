@@ -6,7 +6,6 @@ import logging
 import time
 
 from pgtask.database.notifications import Message
-from pgtask.database.work import executor_name
 from pgtask.engine.burial import bury
 from pgtask.engine.marks import Mark
 from pgtask.engine.options import ExecutorOptions, Kind, WorkerOptions
@@ -218,7 +217,7 @@ class Team:
             burial = bury(death, marks)
             # The next heartbeat says how many there really are.
             self._suspects = max(self._suspects, len(burial.suspects), len(burial.endings.ids) if burial.endings else 0)
-            self._undertaker.bury(executor.number, executor_name(self._worker_id, executor.number), burial)
+            self._undertaker.bury(executor.number, burial)
         if not death.planned and not self.stopping:
             # Not so fast when it dies at once each time.
             quick = time.monotonic() - executor.started_at < _QUICK_DEATH and not marks

@@ -71,6 +71,7 @@ class Threads:
     ) -> None:
         """`on_end` is called in the slot's thread, `on_watch` when `stop_overdue` must be called from now on."""
         self._handlers = handlers
+        self._transactions = handlers.transactions
         self._marks = marks
         self._limit = slots
         self._permits = permits
@@ -113,8 +114,15 @@ class Threads:
         attempt.cancelled = True
         if self._handlers.wants_interrupt(attempt):
             for slot in self._slots:
-                if slot.interrupt(attempt, JobCancelled):
+                if self._interrupt(slot, attempt, JobCancelled):
                     return
+
+    def _interrupt(self, slot: Slot, attempt: Attempt, error: type[JobInterrupted]) -> bool:
+        if not slot.interrupt(attempt, error):
+            return False
+        if self._transactions is not None:
+            self._transactions.interrupt(attempt)
+        return True
 
     def stop_overdue(self) -> bool:
         """Raises JobTimeout in each attempt that has overrun its timeout; returns whether any needs watching further.
@@ -130,7 +138,7 @@ class Threads:
                 continue
             watched = True
             if now - attempt.started_at > attempt.timeout and not slot.interrupted:
-                slot.interrupt(attempt, JobTimeout)
+                self._interrupt(slot, attempt, JobTimeout)
         self._watched = watched or self._watched
         return self._watched
 
@@ -148,14 +156,26 @@ class Threads:
 
     def _serve(self, slot: Slot) -> None:
         ready, permits, on_end = self._ready, self._permits, self._on_end
+        # An application without transactional tasks does not pay for them.
+        run = self._run if self._transactions is None else self._run_either
         while (attempt := ready.get()) is not None:
             if permits is None:
-                self._run(slot, attempt)
+                run(slot, attempt)
             else:
                 permits.get()
-                self._run(slot, attempt)
+                run(slot, attempt)
                 permits.put(None)
             on_end(attempt)
+
+    def _run_either(self, slot: Slot, attempt: Attempt) -> None:
+        transactions = self._transactions
+        assert transactions is not None
+        if attempt.task not in transactions.tasks:
+            self._run(slot, attempt)
+        elif transactions.begin(attempt):
+            self._run(slot, attempt)
+            # The slot has been left: nothing interrupts the commit.
+            transactions.end(attempt)
 
     def _run(self, slot: Slot, attempt: Attempt) -> None:
         if attempt.cancelled:

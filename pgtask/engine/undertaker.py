@@ -13,6 +13,8 @@ from queue import SimpleQueue
 from pgtask.database import ownership
 from pgtask.database.connection import STATEMENT_TIMEOUT, Connection, connect, lost, one_line
 from pgtask.database.fencing import STRAGGLING, fence
+from pgtask.database.transaction import transaction_name
+from pgtask.database.work import executor_name
 from pgtask.engine.burial import Burial
 
 _PATIENCE_AT_END = 5.0
@@ -31,9 +33,9 @@ class Undertaker:
         self._tasks: SimpleQueue[Callable[[Connection], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="undertaker", daemon=True)
 
-    def bury(self, executor: int, application_name: str, burial: Burial) -> None:
+    def bury(self, executor: int, burial: Burial) -> None:
         """Has an executor's attempts ended and its other jobs freed."""
-        self._enqueue(lambda connection: self._bury(connection, executor, application_name, burial))
+        self._enqueue(lambda connection: self._bury(connection, executor, burial))
 
     def finish(self, *, end_worker: bool) -> None:
         """Works off what is left, then ends the worker's lease; gives up after a few seconds: rescue will see to it."""
@@ -64,7 +66,7 @@ class Undertaker:
                     time.sleep(random.uniform(0, pause))
                     pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _bury(self, connection: Connection, executor: int, application_name: str, burial: Burial) -> None:
+    def _bury(self, connection: Connection, executor: int, burial: Burial) -> None:
         if self._pooled:
             self._lay_down_fenced(connection, executor, burial)
             # What it had sent may still lie in the pooler and begin after this look.
@@ -75,9 +77,10 @@ class Undertaker:
             timer.daemon = True
             timer.start()
             return
-        # Its server process may still be about to commit a claim or a completion.
+        # Its server processes may still be about to commit a claim or a completion.
+        names = [name(self._worker_id, executor) for name in (executor_name, transaction_name)]
         deadline = time.monotonic() + STATEMENT_TIMEOUT
-        while ownership.end_backends(connection, application_name) and time.monotonic() < deadline:
+        while sum(ownership.end_backends(connection, name) for name in names) and time.monotonic() < deadline:
             time.sleep(0.01)
         self._lay_down(connection, executor, burial)
 

@@ -6,6 +6,7 @@ PgTaskError
 ├── SchemaError               the schema is missing, older or newer than this version needs
 ├── EmbeddedServerError       the embedded PostgreSQL cannot be started or stopped
 ├── TaskError                 a task is declared wrongly, twice, or is unknown
+├── TransactionError          a transactional handler tampers with its transaction, or there is none
 ├── PayloadError              arguments do not fit the task, or are no JSON that PostgreSQL can store
 ├── JobNotFoundError          no job has this id
 ├── JobStateError             the job is not in a state that allows this
@@ -40,6 +41,10 @@ class EmbeddedServerError(PgTaskError):
 
 class TaskError(PgTaskError):
     """A task is declared wrongly, declared twice, or is unknown."""
+
+
+class TransactionError(PgTaskError):
+    """A handler tampers with the transaction it was given, or asks for one where there is none."""
 
 
 class PayloadError(PgTaskError):

@@ -22,8 +22,11 @@ UNEXPLAINABLE = {
     "create_schema": "DDL",
     "drop_partition": "DDL, with names filled in",
     "listen": "LISTEN",
+    "discard_session": "DISCARD",
     "lock_default_partition": "LOCK",
     "set_locally": "SET, with names filled in",
+    "mark_transaction": "SET, with a value filled in",
+    "reset_role": "RESET",
 }
 
 TABLES = "jobs|runs|job_logs|tasks|queues|workers|leader|settings|stats_minute|all_jobs"

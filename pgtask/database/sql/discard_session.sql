@@ -1,0 +1,2 @@
+-- Leaves nothing of one handler to the next: settings, temporary tables, advisory locks, LISTEN, cursors, prepared statements.
+DISCARD ALL;
