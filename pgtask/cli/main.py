@@ -32,7 +32,7 @@ TREE: Mapping[str, Mapping[str, Branch]] = {
     },
     "Jobs": {
         "enqueue": Branch("enqueue", "enqueue", "Enqueue a job."),
-        "jobs": Branch("jobs", "jobs", "List, show, cancel, retry and delete jobs."),
+        "jobs": Branch("jobs", "jobs", "List, show, follow, cancel, retry and delete jobs."),
     },
     "Operate": {
         "queues": Branch("queues", "queues", "List, change, pause and resume queues."),
