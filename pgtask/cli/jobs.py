@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pgtask.cli import job_actions, parameters, tail
+from pgtask.cli import completion, job_actions, parameters, tail
 from pgtask.cli.context import connected, note
 from pgtask.cli.job_views import JOB_COLUMNS, print_job
 from pgtask.cli.output import json_option, on_terminal, print_json, print_table
@@ -59,14 +59,22 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
     decorated: Callable[..., Any] = command
     for option in (
         click.option("--tag", metavar="TAG", help="Jobs with this tag."),
-        click.option("--task", metavar="NAME", help="Jobs of this task; * stands for any text."),
-        click.option("-q", "--queue", metavar="NAME", help="Jobs of this queue."),
+        click.option(
+            "--task",
+            metavar="NAME",
+            shell_complete=completion.task_names,
+            help="Jobs of this task; * stands for any text.",
+        ),
+        click.option(
+            "-q", "--queue", metavar="NAME", shell_complete=completion.queue_names, help="Jobs of this queue."
+        ),
         click.option(
             "-s",
             "--status",
             "statuses",
             type=parameters.status,
             multiple=True,
+            shell_complete=completion.statuses,
             help=f"Jobs with one of these: {', '.join(JobStatus)}.",
         ),
     ):

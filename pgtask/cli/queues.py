@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pgtask.cli import parameters
+from pgtask.cli import completion, parameters
 from pgtask.cli.context import connected
 from pgtask.cli.output import json_option, on_terminal, print_fields, print_json, print_plain, print_table
 from pgtask.cli.queue_views import COUNTS, QUEUE_COLUMNS, counted, oldest, print_done, settings_fields, state
@@ -100,7 +100,7 @@ def create(name: str, json_output: bool, **options: Any) -> None:
 
 
 @queues.command("set")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.queue_names)
 @setting_options
 @json_option
 def set_queue(name: str, json_output: bool, **options: Any) -> None:
@@ -117,7 +117,7 @@ def set_queue(name: str, json_output: bool, **options: Any) -> None:
 
 
 @queues.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=completion.queue_names)
 @json_option
 def pause(names: tuple[str, ...], json_output: bool) -> None:
     """Pause queues.
@@ -135,7 +135,7 @@ def pause(names: tuple[str, ...], json_output: bool) -> None:
 
 
 @queues.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=completion.queue_names)
 @json_option
 def resume(names: tuple[str, ...], json_output: bool) -> None:
     """Resume queues."""
@@ -150,7 +150,7 @@ def resume(names: tuple[str, ...], json_output: bool) -> None:
 
 
 @queues.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.queue_names)
 @window_option
 @json_option
 def stats(name: str, window: float, json_output: bool) -> None:
@@ -176,7 +176,7 @@ def stats(name: str, window: float, json_output: bool) -> None:
 
 
 @queues.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.queue_names)
 @json_option
 def delete(name: str, json_output: bool) -> None:
     """Delete the settings of a queue.
