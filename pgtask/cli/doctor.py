@@ -72,7 +72,9 @@ def doctor(ctx: click.Context, json_output: bool) -> int:
 def examine(url: str, application_name: str) -> Iterator[Check]:
     """All checks, one by one. Raises DatabaseUnavailableError."""
     with closing(connect(url, application_name=application_name, statement_timeout=None)) as connection:
-        yield from _look("route", lambda: server_checks.check_route(health.read_route(url, connection, application_name)))
+        yield from _look(
+            "route", lambda: server_checks.check_route(health.read_route(url, connection, application_name))
+        )
         yield from _look("server", lambda: server_checks.check_server(health.read_server(connection)))
         yield from _look("horizon", lambda: server_checks.check_horizon(*health.read_horizon(connection)))
         schema = _check_schema(url)
@@ -159,5 +161,7 @@ def _print_sum(checks: list[Check]) -> None:
     if worst(checks) == Verdict.OK:
         click.echo(f"\n{styled('All is well.', 'bold green')}")
         return
-    parts = [plural(counts[verdict], verdict.value) for verdict in (Verdict.PROBLEM, Verdict.WARNING) if counts[verdict]]
+    parts = [
+        plural(counts[verdict], verdict.value) for verdict in (Verdict.PROBLEM, Verdict.WARNING) if counts[verdict]
+    ]
     click.echo(f"\n{styled(', '.join(parts), 'bold')}")

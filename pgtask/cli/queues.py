@@ -125,7 +125,7 @@ def pause(names: tuple[str, ...], json_output: bool) -> None:
     Nothing more is started, running jobs finish, and jobs may still be enqueued.
     """
     with connected() as connection:
-        paused = store.pause_queues(connection, names, _user())
+        paused = store.pause_queues(connection, names, user())
     if json_output:
         items = [queue._asdict() | {"paused_at": instant(queue.paused_at)} for queue in paused]
         print_json(page_as_json(items))
@@ -196,7 +196,8 @@ def _changes(options: dict[str, Any]) -> dict[str, Any]:
     return {name: None if value == parameters.INHERIT else value for name, value in given.items()}
 
 
-def _user() -> str | None:
+def user() -> str | None:
+    """The name of who is at the keyboard, None when the system has none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -46,7 +46,9 @@ def _read(ctx: click.Context, read: Read) -> list[str]:
         try:
             url = _url(ctx.find_root().params.get("database_url"))
             if url is not None:
-                with closing(connect(url, application_name="pgtask completion", statement_timeout=PATIENCE)) as connection:
+                with closing(
+                    connect(url, application_name="pgtask completion", statement_timeout=PATIENCE)
+                ) as connection:
                     found.extend(read(connection))
         except Exception:  # noqa: BLE001, S110  nothing to say, and nobody to say it to
             pass

@@ -123,9 +123,7 @@ class Follower:
                 return found, standing
             after = _key(page[-1])
 
-    def _page(
-        self, connection: Connection, since: datetime, horizon: int, newest: int, after: _Key
-    ) -> list[JobEvent]:
+    def _page(self, connection: Connection, since: datetime, horizon: int, newest: int, after: _Key) -> list[JobEvent]:
         values = _arguments(self._wanted) | {
             "since": max(since, after[0]),
             "horizon": horizon,

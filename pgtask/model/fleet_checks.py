@@ -88,7 +88,9 @@ def check_queues(queues: Sequence[QueueRecord], now: datetime) -> Iterator[Check
                 f"When the reason is gone: pgtask queues resume {shlex.quote(queue.name)}",
             )
     if well:
-        yield ok("queues", f"{plural(len(queues), 'queue')}, none is paused with jobs in it or without a worker it needs")
+        yield ok(
+            "queues", f"{plural(len(queues), 'queue')}, none is paused with jobs in it or without a worker it needs"
+        )
 
 
 def _waiting(queue: QueueRecord) -> str:

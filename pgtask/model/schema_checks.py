@@ -119,7 +119,9 @@ def check_indexes(indexes: Collection[IndexFacts]) -> Iterator[Check]:
         )
     for index in invalid:
         yield problem(
-            "indexes", f"{index.name} on {index.table} is invalid, so it is not used", f"REINDEX INDEX pgtask.{index.name};"
+            "indexes",
+            f"{index.name} on {index.table} is invalid, so it is not used",
+            f"REINDEX INDEX pgtask.{index.name};",
         )
     if not missing and not invalid:
         yield ok("indexes", f"all {len(INDEXES)} are there and valid")
@@ -132,7 +134,9 @@ def check_sequences(sequences: Collection[SequenceFacts]) -> Iterator[Check]:
         if share > 0.7:
             make = problem if share > 0.95 else warning
             left = found.max_value - (found.last_value or 0)
-            yield make("sequences", f"{found.name} has {left:,} numbers left", "Report it: the column must become wider.")
+            yield make(
+                "sequences", f"{found.name} has {left:,} numbers left", "Report it: the column must become wider."
+            )
     if all(share <= 0.7 for share, _ in seen):
         fullest = max(seen, default=None, key=lambda pair: pair[0])
         if fullest is None:

@@ -94,7 +94,9 @@ def _check_durability(settings: Mapping[str, str]) -> Iterator[Check]:
     off = [name for name in ("fsync", "full_page_writes") if settings.get(name) == "off"]
     if off:
         yield problem(
-            "durability", f"{' and '.join(off)} off: a crash of the machine ruins the data", f"Set {' and '.join(off)} = on."
+            "durability",
+            f"{' and '.join(off)} off: a crash of the machine ruins the data",
+            f"Set {' and '.join(off)} = on.",
         )
     elif settings.get("synchronous_commit") == "off":
         yield warning(
@@ -119,7 +121,9 @@ def _check_autovacuum(settings: Mapping[str, str]) -> Check:
 def _check_memory(settings: Mapping[str, str]) -> Iterator[Check]:
     buffers, wal = int(settings.get("shared_buffers", 0)), int(settings.get("max_wal_size", 0))
     if buffers < SMALL_BUFFERS:
-        yield warning("shared_buffers", _bytes(buffers), "Set it to about a quarter of the memory, and restart the server.")
+        yield warning(
+            "shared_buffers", _bytes(buffers), "Set it to about a quarter of the memory, and restart the server."
+        )
     else:
         yield ok("shared_buffers", _bytes(buffers))
     if wal < SMALL_WAL:
@@ -226,7 +230,9 @@ def _describe(holder: Holder) -> str:
             return f"transaction '{holder.name}' was prepared {duration(holder.age or 0)} ago and never finished"
         case "slot":
             wal = f" and keeps {size(holder.retained)} of WAL" if holder.retained else ""
-            return f"replication slot {holder.name} ({holder.state}) is {holder.xid_age or 0:,} transactions behind{wal}"
+            return (
+                f"replication slot {holder.name} ({holder.state}) is {holder.xid_age or 0:,} transactions behind{wal}"
+            )
         case _:
             return f"standby {holder.name} holds back {holder.xid_age or 0:,} transactions"
 

@@ -1,0 +1,126 @@
+"""Looking at the database again and again beside a screen, which never waits for it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgtask.config import mask_secrets
+from pgtask.database import connection as connections
+from pgtask.database.overview import OverviewReader
+from pgtask.model.errors import PgTaskError
+
+if TYPE_CHECKING:
+    from pgtask.database.connection import Connection
+    from pgtask.model.overview import Overview
+
+Action = Callable[["Connection"], str]
+"""Something to do in the database; says what came of it."""
+
+LONGEST_PAUSE = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What is known now: the latest overview, since when (seconds since 1970) the database has been away and why, and what
+    came of the latest action."""
+
+    overview: Overview | None = None
+    away_since: float | None = None
+    trouble: str = ""
+    message: str = ""
+
+
+class Watcher:
+    """A thread with a connection of its own, opened anew after an outage."""
+
+    def __init__(self, url: str, application_name: str, interval: float) -> None:
+        """Looks every `interval` seconds, and at once after an action."""
+        self._url, self._name, self._interval = url, application_name, interval
+        self._actions: queue.SimpleQueue[Action | None] = queue.SimpleQueue()
+        self._stopped = threading.Event()
+        self.sight = Sight()
+        self.bell, self._rope = os.pipe()
+        os.set_blocking(self.bell, False)
+        os.set_blocking(self._rope, False)
+        # Nobody waits for it at the end: it may be in the middle of connecting to a host that does not answer.
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Begins to look."""
+        self._thread.start()
+
+    def act(self, action: Action) -> None:
+        """Has something done; what came of it is in the next sight. Refused while the database is away."""
+        self._actions.put(action)
+
+    def stop(self) -> None:
+        """Ends it, waiting a moment for what is being done."""
+        self._stopped.set()
+        self._actions.put(None)
+        self._thread.join(0.5)
+
+    def ring(self) -> None:
+        """Wakes who waits for `bell`; from any thread and from signal handlers."""
+        try:
+            os.write(self._rope, b"!")
+        except BlockingIOError:
+            pass  # it has been ringing for long
+
+    def hush(self) -> None:
+        """Silences the bell."""
+        try:
+            while os.read(self.bell, 1024):
+                pass
+        except BlockingIOError:
+            pass
+
+    def _show(self, **changes: object) -> None:
+        from dataclasses import replace
+
+        self.sight = replace(self.sight, **changes)  # type: ignore[arg-type]
+        self.ring()
+
+    def _run(self) -> None:
+        pause = 0.1
+        while not self._stopped.is_set():
+            try:
+                with closing(connections.connect(self._url, application_name=self._name)) as connection:
+                    reader = OverviewReader()
+                    while not self._stopped.is_set():
+                        self._show(overview=reader.read(connection), away_since=None, trouble="")
+                        pause = 0.1
+                        self._wait(connection)
+            except Exception as error:  # noqa: BLE001  whatever it is, the screen says so and this goes on
+                self._refuse_actions()
+                text = (
+                    mask_secrets(str(error)) if isinstance(error, PgTaskError) else f"{type(error).__name__}: {error}"
+                )
+                self._show(away_since=self.sight.away_since or time.time(), trouble=text)
+            self._stopped.wait(random.uniform(pause / 2, pause))
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _wait(self, connection: Connection) -> None:
+        try:
+            action = self._actions.get(timeout=self._interval)
+        except queue.Empty:
+            return
+        if action is None:
+            return
+        try:
+            message = action(connection)
+        except PgTaskError as error:
+            message = mask_secrets(str(error))
+        self._show(message=message)
+
+    def _refuse_actions(self) -> None:
+        while not self._actions.empty():
+            self._actions.get()
+            self._show(message="The database is away, so nothing was changed.")
