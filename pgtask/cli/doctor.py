@@ -117,9 +117,9 @@ def _examine_fleet(connection: Connection) -> Iterator[Check]:
         live = fleet_checks.alive(workers)
         server = health.read_server(connection)
         yield server_checks.check_connections(server, len(live), sum(worker.executors for worker in live))
-        found = queues.list_queues(connection)
-        yield from fleet_checks.check_workers(workers, sum(queue.pending for queue in found))
-        yield from fleet_checks.check_queues(found, datetime.now(UTC))
+        found, now = queues.list_queues(connection), datetime.now(UTC)
+        yield from fleet_checks.check_workers(workers, sum(queue.pending for queue in found), now)
+        yield from fleet_checks.check_queues(found, now)
         yield fleet_checks.check_tasks(health.find_unknown_tasks(connection), len(live))
 
     yield from _look("workers", look)

@@ -39,7 +39,7 @@ class Keyboard:
         ready, _, _ = select.select([self._descriptor, other], [], [], timeout)
         return self._descriptor in ready
 
-    def keys(self) -> list[str]:
+    def pressed(self) -> list[str]:
         """The keys pressed: characters, or names such as "up". Raises EOFError when the terminal is gone."""
         data = os.read(self._descriptor, 1024)
         if not data:
@@ -65,8 +65,10 @@ def split_keys(text: str) -> list[str]:
 
 @contextmanager
 def keyboard(descriptor: int) -> Iterator[Keyboard]:
-    """The keyboard of a terminal for the block. Interrupting works as ever; suspending is switched off, as it would leave
-    the shell a terminal in this state."""
+    """The keyboard of a terminal for the block.
+
+    Interrupting works as ever; suspending is switched off, as it would leave the shell a terminal in this state.
+    """
     before = termios.tcgetattr(descriptor)
     try:
         tty.setcbreak(descriptor)

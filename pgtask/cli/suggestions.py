@@ -33,7 +33,7 @@ def task_names(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
 
 
 def _items(ctx: click.Context, read: Read, incomplete: str) -> list[CompletionItem]:
-    # What a shell would show must not steer the terminal, and what would have to be quoted is not completed well anyway.
+    # The shell would show them as they are, so none may steer the terminal.
     names = [name for name in _read(ctx, read) if name.startswith(incomplete) and clean(name) == name]
     return [CompletionItem(name) for name in names[:MOST]]
 

@@ -93,12 +93,12 @@ def _watch(watcher: Watcher) -> None:
         try:
             while not desk.done:
                 width, height = os.get_terminal_size(sys.stdout.fileno())
-                console.size = (max(width, 20), max(height, 3))  # type: ignore[assignment]
+                console.size = (max(width, 20), max(height, 3))
                 lines = screen(watcher.sight, desk.state, *console.size)
                 live.update(Group(*lines), refresh=True)
                 # Once a second for the ages on the screen; keys and news come at once.
                 if keys.wait(1.0, watcher.bell):
-                    for key in keys.keys():
+                    for key in keys.pressed():
                         desk.press(key)
                 watcher.hush()
         except (EOFError, KeyboardInterrupt):

@@ -5,6 +5,7 @@ All text from the database is cleaned here, so that nothing in it can steer the 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,9 +20,10 @@ from pgtask.cli.text import brief, clean, seconds_since
 from pgtask.cli.top_sections import SECTIONS, Section
 from pgtask.cli.watcher import Sight
 from pgtask.model.overview import Overview
-from pgtask.model.wording import duration, plural, share
+from pgtask.model.wording import duration, share
 
 SELECTED = "reverse"
+MESSAGE_SECONDS = 10.0
 LEAST = 4
 """Lines of a section: title, column titles and two rows."""
 
@@ -96,7 +98,7 @@ def _head(sight: Sight, overview: Overview, width: int) -> list[Text]:
     if oldest is not None:
         figures.append(f"oldest {brief(seconds_since(oldest))}")
     if paused:
-        figures.append(f"{plural(paused, 'queue')} paused")
+        figures.append(f"{paused} paused")
     statistics = overview.statistics
     flow = Text.assemble(
         (rate(overview.rate), "bold"),
@@ -111,7 +113,7 @@ def _foot(sight: Sight, state: ViewState, width: int) -> Text:
         return _fit(Text(clean(state.question), style="bold yellow"), width)
     if sight.trouble and sight.overview is not None:
         return _fit(Text(clean(sight.trouble), style="red"), width)
-    if sight.message:
+    if sight.message and time.time() - sight.message_at < MESSAGE_SECONDS:
         return _fit(Text(clean(sight.message), style="bold"), width)
     return _fit(Text(KEYS, style="dim"), width)
 
@@ -159,7 +161,7 @@ def _section(overview: Overview, state: ViewState, number: int, width: int, heig
     room = max(1, height - 3)
     top = min(max(0, place - room + 1 if place >= room else 0), max(0, len(rows) - room))
     order = f", {section.orders[state.order]}" if section.orders else ""
-    beyond = f" {top + 1}–{min(top + room, len(rows))} of {len(rows)}" if len(rows) > room else ""
+    beyond = f" {top + 1} to {min(top + room, len(rows))} of {len(rows)}" if len(rows) > room else ""
     style = "bold cyan" if focused else "bold"
     title = Text.assemble((f"{number + 1} {section.title}", style), (f"{order}{beyond}", "dim"))
     if not rows:

@@ -8,8 +8,8 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pgtask.config import mask_secrets
@@ -29,13 +29,14 @@ LONGEST_PAUSE = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """What is known now: the latest overview, since when (seconds since 1970) the database has been away and why, and what
-    came of the latest action."""
+    """What is known now: the latest overview, since when the database has been away and why, and what came of the latest
+    action when. Instants are seconds since 1970."""
 
     overview: Overview | None = None
     away_since: float | None = None
     trouble: str = ""
     message: str = ""
+    message_at: float = 0.0
 
 
 class Watcher:
@@ -69,22 +70,17 @@ class Watcher:
 
     def ring(self) -> None:
         """Wakes who waits for `bell`; from any thread and from signal handlers."""
-        try:
+        # A full pipe has been ringing for long.
+        with suppress(BlockingIOError):
             os.write(self._rope, b"!")
-        except BlockingIOError:
-            pass  # it has been ringing for long
 
     def hush(self) -> None:
         """Silences the bell."""
-        try:
+        with suppress(BlockingIOError):
             while os.read(self.bell, 1024):
                 pass
-        except BlockingIOError:
-            pass
 
     def _show(self, **changes: object) -> None:
-        from dataclasses import replace
-
         self.sight = replace(self.sight, **changes)  # type: ignore[arg-type]
         self.ring()
 
@@ -118,9 +114,9 @@ class Watcher:
             message = action(connection)
         except PgTaskError as error:
             message = mask_secrets(str(error))
-        self._show(message=message)
+        self._show(message=message, message_at=time.time())
 
     def _refuse_actions(self) -> None:
         while not self._actions.empty():
             self._actions.get()
-            self._show(message="The database is away, so nothing was changed.")
+            self._show(message="The database is away, so nothing was changed.", message_at=time.time())

@@ -1,21 +1,21 @@
 """Following what happens to jobs, at no cost to those who run them: only reads, by index, bounded each time.
 
-**How nothing is lost or seen twice.** Runs commit in another order than they ended in, so a mark in `finished_at` alone would
-step over those that come late. A look therefore asks for the runs written by transactions that the look before could not
-have seen the end of: those not older than the oldest transaction that was under way then (`pg_snapshot_xmin`). That holds
-for whatever order they commit in, and for subtransactions, whose numbers are greater than their parents'. It also finds
-some again, so the ones shown are remembered. A row is asked for in pages by key, hence no number of them is too large.
+**How nothing is lost or seen twice.** Runs commit in another order than they ended in, so a mark in `finished_at` alone
+would step over those that come late. A look therefore asks for the runs written by transactions that the look before
+could not have seen the end of: those not older than the oldest transaction that was under way then
+(`pg_snapshot_xmin`). That holds for whatever order they commit in, and for subtransactions, whose numbers are greater
+than their parents'. It also finds some again, so the ones shown are remembered. Rows are asked for in pages by key,
+hence no number of them is too large.
 
-**What it costs.** No index leads from a transaction to its rows, and the one that there is, on `finished_at`, costs as much
-as it reads. So a look goes back over as much time as it can read in about CHEAP seconds: up to an hour where little
-happens, never less than LEAST_OVERLAP. A run that is written later than that after it ended (its worker was cut off from
-the database for so long, on a busy system) is in the history but not shown here.
+**What it costs.** No index leads from a transaction to its rows, and the one that there is, on `finished_at`, costs as
+much as it reads. So a look goes back over as much time as it can read in about CHEAP seconds: up to an hour where little
+happens, never less than LEAST_OVERLAP. A run that is written later than that after it ended (its worker was cut off
+from the database for so long, on a busy system) is in the history but not shown here.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 

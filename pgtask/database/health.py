@@ -1,7 +1,7 @@
 """What a check-up looks at: the server, the way to it, the schema, and jobs that nobody will run.
 
-Each look is a read-only transaction of its own that ends within LOOK_TIMEOUT and waits half a second for a lock at most,
-so that a check-up of a sick database does not make it sicker. What this role may not see, or not in time, raises
+Each look is a read-only transaction of its own that ends within LOOK_TIMEOUT and waits half a second for a lock at
+most, so that a check-up of a sick database does not make it sicker. What this role may not see, or not in time, raises
 NotSeenError, and the other looks go on.
 """
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pgtask.model.diagnosis import Check, listing, ok, problem, warning
 from pgtask.model.fleet import WorkerRecord
 from pgtask.model.queue import QueueRecord
 from pgtask.model.wording import duration, plural
+
+ELECTED_WITHIN = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,7 @@ def alive(workers: Sequence[WorkerRecord]) -> list[WorkerRecord]:
     return [worker for worker in workers if worker.state in {"running", "stopping"}]
 
 
-def check_workers(workers: Sequence[WorkerRecord], waiting: int) -> Iterator[Check]:
+def check_workers(workers: Sequence[WorkerRecord], waiting: int, now: datetime) -> Iterator[Check]:
     """`workers` are those that live, and those that ended lately; `waiting` the jobs that are due."""
     live = alive(workers)
     lost = [worker for worker in workers if worker.state == "lost"]
@@ -53,11 +55,12 @@ def check_workers(workers: Sequence[WorkerRecord], waiting: int) -> Iterator[Che
             f"{listing(map(_named, dead))} died within the last hour; their jobs were taken back",
             "See their logs: killed, out of memory, or cut off from the database for longer than the lease?",
         )
-    if live and not any(worker.leader for worker in live):
+    settled = [worker for worker in live if now - worker.started_at > ELECTED_WITHIN]
+    if settled and not any(worker.leader for worker in live):
         yield warning(
             "leader",
             "no worker leads, so statistics and upkeep stand still",
-            "Wait a minute and look again; if it stays so, restart a worker and see its log.",
+            "See the logs of the workers, and whether their role may write pgtask.leader.",
         )
 
 
