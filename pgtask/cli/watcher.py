@@ -29,7 +29,7 @@ LONGEST_PAUSE = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """What is known now: the latest overview, since when the database has been away and why, and what came of the latest
+    """What is known now: the latest overview, since when the database has been away and why, what came of the latest
     action when. Instants are seconds since 1970."""
 
     overview: Overview | None = None

@@ -8,7 +8,7 @@ than their parents'. It also finds some again, so the ones shown are remembered.
 hence no number of them is too large.
 
 **What it costs.** No index leads from a transaction to its rows, and the one that there is, on `finished_at`, costs as
-much as it reads. So a look goes back over as much time as it can read in about CHEAP seconds: up to an hour where little
+much as it reads. So a look goes back over as much time as it can read in about CHEAP seconds: an hour where little
 happens, never less than LEAST_OVERLAP. A run that is written later than that after it ended (its worker was cut off
 from the database for so long, on a busy system) is in the history but not shown here.
 """

@@ -185,7 +185,7 @@ def check_connections(facts: ServerFacts, workers: int, executors: int) -> Check
 
 def check_horizon(holders: list[Holder], hidden: int) -> Iterator[Check]:
     """Who keeps dead rows from being removed: `hidden` sessions could not be looked into."""
-    grave = [(holder, verdict) for holder in holders if (verdict := _gravity(holder))]
+    grave = [(holder, verdict) for holder in holders if (verdict := _gravity(holder)) is not None]
     for holder, serious in grave[:5]:
         make = problem if serious else warning
         yield make("horizon", _describe(holder), _REMEDIES[holder.kind].format(name=holder.name, pid=holder.pid))
