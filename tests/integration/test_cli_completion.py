@@ -16,7 +16,7 @@ def complete(database: str | None, *words: str) -> list[str]:
     with start(database, environment=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         output, errors = process.communicate(timeout=60)
     assert errors == ""
-    return [line.split(",", 1)[1] for line in output.splitlines()]
+    return [line.split(",", 1)[1] for line in output.splitlines() if line]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

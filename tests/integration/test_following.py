@@ -145,7 +145,8 @@ def test_a_look_at_a_long_history_reads_only_its_end(connection: Connection, rea
     rows = "generate_series(1, 50000) AS n"
     connection.execute(
         "INSERT INTO pgtask.runs (job_id, finished_at, outcome, status, priority, final, queue, task) "
-        f"SELECT n, now() - interval '6 h' + n * interval '400 ms', 'completed', 'completed', 1, true, 'q', 't' FROM {rows}"
+        "SELECT n, now() - interval '6 h' + n * interval '400 ms', 'completed', 'completed', 1, true, 'q', 't' "
+        f"FROM {rows}"
     )
     connection.execute("VACUUM ANALYZE pgtask.runs")
     now, horizon, newest = connection.execute(
