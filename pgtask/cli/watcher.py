@@ -86,35 +86,39 @@ class Watcher:
 
     def _run(self) -> None:
         pause = 0.1
+        # What came of an action is shown together with what it changed, so that a key never acts on what it was before.
+        news: dict[str, object] = {}
         while not self._stopped.is_set():
             try:
                 with closing(connections.connect(self._url, application_name=self._name)) as connection:
                     reader = OverviewReader()
                     while not self._stopped.is_set():
-                        self._show(overview=reader.read(connection), away_since=None, trouble="")
+                        self._show(overview=reader.read(connection), away_since=None, trouble="", **news)
                         pause = 0.1
-                        self._wait(connection)
+                        news = self._wait(connection)
             except Exception as error:  # noqa: BLE001  whatever it is, the screen says so and this goes on
-                self._refuse_actions()
                 text = (
                     mask_secrets(str(error)) if isinstance(error, PgTaskError) else f"{type(error).__name__}: {error}"
                 )
-                self._show(away_since=self.sight.away_since or time.time(), trouble=text)
+                self._show(away_since=self.sight.away_since or time.time(), trouble=text, **news)
+                news = {}
+                self._refuse_actions()
             self._stopped.wait(random.uniform(pause / 2, pause))
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    def _wait(self, connection: Connection) -> None:
+    def _wait(self, connection: Connection) -> dict[str, object]:
+        """Waits for the next look or does what is asked before; what came of it."""
         try:
             action = self._actions.get(timeout=self._interval)
         except queue.Empty:
-            return
+            return {}
         if action is None:
-            return
+            return {}
         try:
             message = action(connection)
         except PgTaskError as error:
             message = mask_secrets(str(error))
-        self._show(message=message, message_at=time.time())
+        return {"message": message, "message_at": time.time()}
 
     def _refuse_actions(self) -> None:
         while not self._actions.empty():

@@ -139,7 +139,7 @@ def test_keys_pause_and_resume_a_queue_cancel_and_retry_jobs(
         top.press("\x1b[B")
         top.press("p")
         eventually(paused)
-        top.await_shown("mail +paused")
+        top.await_shown(r"mail +paused \d")
         top.press("p")
         eventually(lambda: not paused())
 
@@ -184,7 +184,7 @@ def test_it_fits_every_terminal_and_follows_its_size(
     with terminal(database, "top", "--interval", "100ms", columns=columns, lines=lines) as top:
         top.await_shown("pgtask top")
         top.press("1")
-        top.resize(lines + 60, columns)
+        top.resize(lines + 100, columns)
         top.process.send_signal(signal.SIGWINCH)
         top.await_shown(r"\\x1b\]0")
         top.press("q")
