@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from datetime import timedelta
 
 import psycopg
@@ -24,7 +25,7 @@ def following_now(database: str, connection: Connection, **wanted: object) -> Fo
 
 
 @pytest.fixture
-def reading(database: str) -> Connection:
+def reading(database: str) -> Iterator[Connection]:
     with connect(database, application_name="test") as opened:
         yield opened
 

@@ -65,12 +65,27 @@ def verdicts(checks: Any) -> dict[str, Verdict]:
 
 
 def holder(kind: str, **values: Any) -> Holder:
-    empty = {"name": "n", "pid": 7, "state": "idle in transaction", "age": None, "xid_age": None, "retained": None}
+    empty: dict[str, Any] = {
+        "name": "n",
+        "pid": 7,
+        "state": "idle in transaction",
+        "age": None,
+        "xid_age": None,
+        "retained": None,
+    }
     return Holder(kind=kind, **empty | values)
 
 
 def worker(**values: Any) -> WorkerRecord:
-    usual = {"id": 1, "name": "w", "host": "h", "pid": 1, "version": "0", "state": "running", "queues": None}
+    usual: dict[str, Any] = {
+        "id": 1,
+        "name": "w",
+        "host": "h",
+        "pid": 1,
+        "version": "0",
+        "state": "running",
+        "queues": None,
+    }
     usual |= {"executors": 2, "slots": 20, "running": 3, "lease": 30.0, "started_at": NOW - timedelta(hours=1)}
     usual |= {"heartbeat_at": NOW, "expires_at": NOW, "stopping_at": None, "dead_at": None, "cpu_percent": None}
     return WorkerRecord(**usual | {"rss_bytes": None, "leader": True} | values)
@@ -198,7 +213,8 @@ def test_a_sequence_near_its_end_is_told() -> None:
 
 def partitions(*days: float, **values: Any) -> PartitionFacts:
     ends = [NOW + timedelta(days=day) for day in days]
-    return PartitionFacts(**{"now": NOW, "ends": ends, "retention_days": 14.0, "in_default": 0} | values)
+    usual: dict[str, Any] = {"now": NOW, "ends": ends, "retention_days": 14.0, "in_default": 0}
+    return PartitionFacts(**usual | values)
 
 
 @pytest.mark.parametrize(

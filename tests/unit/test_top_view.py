@@ -20,7 +20,15 @@ DANGEROUS = "\x1b[2Jx\x07\u202e\n\x9b1m"
 
 
 def event(id: int, **values: Any) -> JobEvent:
-    usual = {"at": NOW, "id": id, "task": "t", "queue": "q", "attempt": 1, "status": "failed", "outcome": "failed"}
+    usual: dict[str, Any] = {
+        "at": NOW,
+        "id": id,
+        "task": "t",
+        "queue": "q",
+        "attempt": 1,
+        "status": "failed",
+        "outcome": "failed",
+    }
     return JobEvent(**usual | {"seconds": 1.0, "worker_id": 1, "error_type": "Error", "error": "bad"} | values)
 
 
