@@ -45,7 +45,7 @@ def doctor(ctx: click.Context, json_output: bool) -> int:
     """Check the server, the schema, and whether all jobs will be run.
 
     Each check is ok, a warning or a problem, with what to do about it, or unknown where this role may not look. It only
-    reads, for two seconds a look at most. Exits with 0 when nothing is a problem, else 1, and 4 when the database does
+    reads, for five seconds a look at most. Exits with 0 when nothing is a problem, else 1, and 4 when the database does
     not answer. In a pipe the columns are: status, check, found, remedy.
     """
     checks: list[Check] = []

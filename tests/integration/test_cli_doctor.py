@@ -13,23 +13,29 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from pgtask.database import health
-from pgtask.database.connection import connect
 from pgtask.model.errors import NotSeenError
 from pgtask.model.schema_checks import INDEXES
-from tests.command_line import add_live_worker, add_run, answer, lines, on_terminal, run
+from tests.command_line import add_live_worker, add_run, on_terminal, run
 from tests.rows import Connection, ago, insert
 
 SERVER = {"route", "clock", "server", "durability", "autovacuum", "shared_buffers", "max_wal_size", "timeouts"}
 SERVER |= {"wraparound", "horizon", "schema"}
 
 
-def checks(database: str, *, exit_code: int = 0) -> dict[str, dict[str, Any]]:
-    """What the doctor says, by the name of the check; the gravest where there are several."""
+def checks(database: str, *, problems: set[str] | None = None, code: int = 1) -> dict[str, dict[str, Any]]:
+    """What the doctor says, by the name of the check; the gravest where there are several.
+
+    `problems` are all that it must find, and `code` how it must exit when there are any. That the servers of the tests
+    may lose data in a crash is none of their business.
+    """
     result = run(database, "doctor", "--json")
-    assert result.exit_code == exit_code, result.output
-    order = ["ok", "unknown", "warning", "problem"]
     found = json.loads(result.stdout)["checks"]
-    return {check["name"]: check for check in sorted(found, key=lambda check: order.index(check["status"]))}
+    order = ["ok", "unknown", "warning", "problem"]
+    gravest = {check["name"]: check for check in sorted(found, key=lambda check: order.index(check["status"]))}
+    named = {name for name, check in gravest.items() if check["status"] == "problem"}
+    assert named - {"durability"} == (problems or set())
+    assert result.exit_code == (code if named else 0)
+    return gravest
 
 
 def test_a_healthy_database_has_no_problem(database: str, connection: Connection) -> None:
@@ -37,21 +43,21 @@ def test_a_healthy_database_has_no_problem(database: str, connection: Connection
     found = checks(database)
     assert set(found) >= SERVER | {"grants", "dead rows", "bloat", "disk", "indexes", "sequences", "partitions"}
     assert set(found) >= {"default partition", "retention", "connections", "workers", "queues", "tasks"}
-    assert {"problem", "unknown"} & {check["status"] for check in found.values()} == set()
+    assert [check for check in found.values() if check["status"] == "unknown"] == []
     for check in found.values():
         assert set(check) == {"name", "status", "found", "remedy"}
         assert (check["remedy"] is None) == (check["status"] == "ok")
 
 
 def test_without_a_schema_that_is_the_problem(empty_database: str) -> None:
-    found = checks(empty_database, exit_code=1)
+    found = checks(empty_database, problems={"schema"})
     assert set(found) == SERVER
     assert found["schema"]["status"] == "problem"
     assert found["schema"]["remedy"] == "Create it: pgtask db migrate"
 
 
 def test_a_server_that_does_not_answer_is_one_more_finding(tmp_path: object) -> None:
-    found = checks(f"postgresql://u:secret@/x?host={tmp_path}", exit_code=4)
+    found = checks(f"postgresql://u:secret@/x?host={tmp_path}", problems={"connection"}, code=4)
     assert found["connection"]["status"] == "problem"
     assert "secret" not in str(found)
 
@@ -77,7 +83,7 @@ def test_what_nobody_will_run_is_found(database: str, connection: Connection) ->
     insert(connection, "known", count=3)
     insert(connection, "lonely", count=2, scheduled_at=ago(100))
     insert(connection, "known", queue="mail")
-    found = checks(database, exit_code=1)
+    found = checks(database, problems={"tasks", "queues"})
     assert found["tasks"]["status"] == "problem"
     assert "lonely (2 jobs, oldest 1 m 40 s)" in found["tasks"]["found"]
     assert found["queues"]["status"] == "problem"
@@ -88,7 +94,7 @@ def test_dead_and_lost_workers_are_found(database: str, connection: Connection) 
     add_live_worker(connection)
     add_live_worker(connection, "gone", expires_at=ago(100), dead_at=ago(50))
     add_live_worker(connection, "silent", expires_at=ago(10))
-    found = checks(database, exit_code=1)
+    found = checks(database, problems={"lost workers"})
     assert "gone" in found["dead workers"]["found"]
     assert "silent" in found["lost workers"]["found"]
 
@@ -96,7 +102,7 @@ def test_dead_and_lost_workers_are_found(database: str, connection: Connection) 
 def test_partitions_and_what_fell_beside_them_are_found(database: str, connection: Connection) -> None:
     connection.execute("UPDATE pgtask.settings SET value = 'null' WHERE name = 'retention_days'")
     add_run(connection, 1, finished_at=ago(400 * 86400))
-    found = checks(database, exit_code=0)
+    found = checks(database)
     assert found["default partition"]["status"] == "warning"
     assert found["retention"]["status"] == "warning"
     assert found["partitions"]["status"] == "ok"
@@ -106,7 +112,7 @@ def test_partitions_and_what_fell_beside_them_are_found(database: str, connectio
     ).fetchall()
     for (name,) in names:
         connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier("pgtask", name)))
-    assert checks(database, exit_code=1)["partitions"]["status"] == "problem"
+    assert checks(database, problems={"partitions"})
 
 
 def test_indexes_that_are_missing_or_invalid_are_found(database: str, connection: Connection) -> None:
@@ -141,7 +147,8 @@ def test_a_locked_schema_is_not_waited_for(database: str, connection: Connection
         other.execute("LOCK TABLE pgtask.jobs IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(NotSeenError, match="locked"):
             health.read_tables(connection)
-        assert run(database, "doctor").exit_code == 0
+        found = checks(database)
+    assert "locked" in found["tables"]["found"]
 
 
 def test_one_connection_for_each_is_no_pooler(database: str, connection: Connection) -> None:
@@ -172,11 +179,7 @@ def poor_role(database: str, server_url: str) -> Iterator[str]:
 
 
 def test_a_role_without_grants_is_told_so(poor_role: str) -> None:
-    try:
-        connect(poor_role, application_name="test").close()
-    except Exception as error:  # noqa: BLE001
-        pytest.skip(f"the server does not let a new role in: {error}")
-    found = checks(poor_role, exit_code=1)
+    found = checks(poor_role, problems={"schema"})
     assert found["server"]["status"] == "ok"
     assert found["schema"]["status"] == "problem"
 
@@ -191,8 +194,6 @@ def test_a_role_that_sees_little_says_what_it_did_not_see(poor_role: str, connec
     assert found["partitions"]["status"] == "unknown"
     assert found["workers"]["status"] == "unknown"
     assert "may enqueue, not read, work, maintain" in found["grants"]["found"]
-    assert lines(run(poor_role, "doctor"))
-    assert answer(run(poor_role, "doctor", "--json"))["status"] == "warning"
 
 
 def test_looking_takes_no_lock_that_a_job_would_wait_for(database: str, connection: Connection) -> None:
