@@ -15,11 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pgtask.model.duration import parse_duration
+from pgtask.model import setting
+from pgtask.model.destination import HostRule, parse_network
 from pgtask.model.errors import ConfigurationError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("auto", "text", "json")
+SMTP_TLS = ("starttls", "tls", "none")
+SECRETS = frozenset({"smtp_password"})
+"""Settings that are never shown; in database_url only the password is hidden."""
 
 
 def available_cores() -> int:
@@ -43,13 +47,39 @@ class Settings:
     """Queues a worker serves; None means all."""
     processes: int = field(default_factory=available_cores)
     concurrency: int = 10
+    isolation: str = "thread"
+    """thread: an executor runs many jobs side by side; process: each runs one at a time."""
     lease: float = 30.0
     poll: float = 1.0
     grace: float = 30.0
+    kill_after: float = 5.0
+    """How long a job that was asked to stop, or has overrun its timeout, gets before its process is ended."""
+    max_jobs: int | None = None
+    """An executor is replaced after so many jobs; None means never."""
+    max_rss: int | None = None
+    """An executor is replaced when it has more bytes of memory; None means never."""
     listen: bool = True
+    pooled: bool = False
+    """Whether the database is reached through a transaction pooler such as PgBouncer."""
     name: str | None = None
     log_level: str = "info"
     log_format: str = "auto"
+    http_hosts: tuple[str, ...] | None = None
+    """Hosts that the task http may reach; None turns it off."""
+    http_networks: tuple[str, ...] | None = None
+    """Addresses and networks that it may reach though they are not public."""
+    smtp_host: str | None = None
+    """Where the task email delivers; None means files in `outbox`."""
+    smtp_port: int | None = None
+    """None means the usual one: 587 for starttls, 465 for tls, 25 for none."""
+    smtp_tls: str = "starttls"
+    smtp_user: str | None = None
+    smtp_password: str | None = field(default=None, repr=False)
+    email_from: str | None = None
+    """Sender of the task email; None means pgtask at this host."""
+    outbox: Path = Path(".pgtask/outbox")
+    commands_file: Path | None = None
+    """File of the commands that the task command may run; None turns it off."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each setting that is not a default was given, in words."""
 
@@ -64,7 +94,7 @@ def load_settings(overrides: Mapping[str, object] | None = None, directory: Path
     Raises ConfigurationError for an unknown key in a file and for a value that does not fit.
     """
     place = directory or Path.cwd()
-    values: dict[str, Any] = {"home": place / ".pgtask"}
+    values: dict[str, Any] = {"home": place / ".pgtask", "outbox": place / ".pgtask" / "outbox"}
     origins: dict[str, str] = {}
     for origin, source in (
         _read_file(place),
@@ -154,91 +184,33 @@ def _parse(name: str, value: object, where: str, directory: Path) -> Any:
     return directory / parsed if isinstance(parsed, Path) else parsed
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{value!r} is no text")
-    return value.strip()
-
-
-def _url(value: object) -> str:
-    url = _text(value)
-    scheme, separator, _ = url.partition("://")
-    if separator and scheme not in ("postgresql", "postgres"):
-        raise ValueError(f"'{scheme}://' is not a PostgreSQL URL; write postgresql://")
-    if not separator and "=" not in url:
-        raise ValueError("it is no URL; write postgresql://user@host/database")
-    return url
-
-
-def _path(value: object) -> Path:
-    return value if isinstance(value, Path) else Path(_text(value)).expanduser()
-
-
-def _queues(value: object) -> tuple[str, ...] | None:
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, (list, tuple)):
-        raise TypeError(f"{value!r} is no list of queues; write mail,default")
-    names = [_text(part) for part in parts if part != ""]
-    if not names:
-        raise ValueError("it names no queue")
-    return tuple(dict.fromkeys(names))
-
-
-def _positive(value: object) -> int:
-    try:
-        number = int(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else 0
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"{value!r} is no whole number from 1 on")
-    return number
-
-
-def _duration(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise TypeError(f"{value!r} is no duration: give seconds or text such as '90s' or '1h30m'")
-    return parse_duration(value)
-
-
-def _positive_duration(value: object) -> float:
-    seconds = _duration(value)
-    if seconds <= 0:
-        raise ValueError("it must be longer than nothing")
-    return seconds
-
-
-def _flag(value: object) -> bool:
-    words = {"true": True, "yes": True, "on": True, "1": True}
-    words |= {"false": False, "no": False, "off": False, "0": False}
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.strip().lower() in words:
-        return words[value.strip().lower()]
-    raise ValueError(f"{value!r} is neither true nor false")
-
-
-def _one_of(*choices: str) -> Callable[[object], str]:
-    def parse(value: object) -> str:
-        word = _text(value).lower()
-        if word not in choices:
-            raise ValueError(f"{value!r} is none of {', '.join(choices)}")
-        return word
-
-    return parse
-
-
 _PARSERS: dict[str, Callable[[object], Any]] = {
-    "database_url": _url,
-    "app": _text,
-    "home": _path,
-    "queues": _queues,
-    "processes": _positive,
-    "concurrency": _positive,
-    "lease": _positive_duration,
-    "poll": _positive_duration,
-    "grace": _duration,
-    "listen": _flag,
-    "name": _text,
-    "log_level": _one_of(*LOG_LEVELS),
-    "log_format": _one_of(*LOG_FORMATS),
+    "database_url": setting.url,
+    "app": setting.text,
+    "home": setting.path,
+    "queues": setting.list_of("queue", "mail,default"),
+    "processes": setting.positive,
+    "concurrency": setting.positive,
+    "isolation": setting.one_of("thread", "process"),
+    "lease": setting.positive_duration,
+    "poll": setting.positive_duration,
+    "grace": setting.duration,
+    "kill_after": setting.duration,
+    "max_jobs": setting.positive,
+    "max_rss": setting.size,
+    "listen": setting.flag,
+    "pooled": setting.flag,
+    "name": setting.text,
+    "log_level": setting.one_of(*LOG_LEVELS),
+    "log_format": setting.one_of(*LOG_FORMATS),
+    "http_hosts": setting.list_of("host", "api.example.com,*.example.org", HostRule.parse),
+    "http_networks": setting.list_of("network", "127.0.0.1,10.0.0.0/8", parse_network),
+    "smtp_host": setting.text,
+    "smtp_port": setting.port,
+    "smtp_tls": setting.one_of(*SMTP_TLS),
+    "smtp_user": setting.text,
+    "smtp_password": setting.secret,
+    "email_from": setting.text,
+    "outbox": setting.path,
+    "commands_file": setting.path,
 }

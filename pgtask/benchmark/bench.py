@@ -91,11 +91,14 @@ class Bench:
         return samples
 
     @contextmanager
-    def worker(self, *, app: str = PLAIN, executors: int = 1, slots: int = 10) -> Iterator[WorkerProcess]:
+    def worker(
+        self, *, app: str = PLAIN, executors: int = 1, slots: int = 10, isolation: str = "thread"
+    ) -> Iterator[WorkerProcess]:
         """A worker, just started, while the block runs."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PGTASK_")}
         worker = WorkerProcess(
-            *("--app", app, "--processes", str(executors), "--concurrency", str(slots), "--log-level", "warning"),
+            *("--app", app, "--processes", str(executors), "--concurrency", str(slots)),
+            *("--isolation", isolation, "--log-level", "warning"),
             environment=kept | {"PGTASK_DATABASE_URL": self.url},
             directory=self.directory,
         )
@@ -119,10 +122,12 @@ class Bench:
                 raise BenchError(f"The worker {state}. The last that it said: {worker.log(3) or 'nothing'}")
             time.sleep(LOOK_EVERY)
 
-    def drain(self, stretch: Stretch, *, app: str = PLAIN, executors: int = 1, slots: int = 10) -> Drained:
+    def drain(
+        self, stretch: Stretch, *, app: str = PLAIN, executors: int = 1, slots: int = 10, isolation: str = "thread"
+    ) -> Drained:
         """Starts a worker on these jobs and takes the time until the last completion is committed."""
         _, began = measuring.first_live(self.connection, stretch)
-        with self.worker(app=app, executors=executors, slots=slots) as worker:
+        with self.worker(app=app, executors=executors, slots=slots, isolation=isolation) as worker:
             end = self.await_end(worker, stretch)
         return Drained(self.rate(stretch, end), self._first_start(stretch) - began.timestamp())
 

@@ -10,11 +10,14 @@ from pgtask.benchmark.figures import Figure, Floor, Target
 _FULL_SPEED = 40_000
 """Jobs a second that one executor should reach on a quiet machine; asked only of full sizes."""
 
+_ISOLATED = 1_000
+
 
 def measure(bench: Bench) -> list[Figure]:
-    """Threads with one executor and with two, coroutines with one."""
+    """A process for each job, threads with one executor and with two, coroutines with one."""
     absolute = () if bench.quick else (Target(_FULL_SPEED, absolute=True),)
     return [
+        _measure_isolated(bench),
         _measure(bench, "threads_1", "def handlers, 1 executor", PLAIN, 1, (Target(0.6), *absolute)),
         _measure(bench, "threads_2", "def handlers, 2 executors", PLAIN, 2, (Target(0.6),)),
         _measure(bench, "coroutines_1", "coroutines, 1 executor", COROUTINES, 1, (Target(0.45),)),
@@ -26,6 +29,18 @@ def base(bench: Bench, app: str = PLAIN, executors: int = 1, queues: int = 1) ->
     bench.empty()
     stretch = bench.fill("noop", bench.jobs, queues)
     return bench.drain(stretch, app=app, executors=executors).rate
+
+
+def _measure_isolated(bench: Bench) -> Figure:
+    def ours() -> float:
+        bench.empty()
+        stretch = bench.fill("noop", bench.jobs // 5)
+        return bench.drain(stretch, executors=2, isolation="process").rate
+
+    title = "drain, one job at a time in each of 2 executors"
+    (samples,) = bench.alternate(title, ("worker", ours))
+    targets = () if bench.quick else (Target(_ISOLATED, absolute=True),)
+    return Figure(name="drain.isolated_2", title=title, unit="jobs/s", samples=samples, targets=targets)
 
 
 def _measure(bench: Bench, name: str, title: str, app: str, executors: int, targets: tuple[Target, ...]) -> Figure:

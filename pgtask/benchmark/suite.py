@@ -22,7 +22,7 @@ from pgtask.benchmark.bench import Bench, NotHereError
 from pgtask.benchmark.figures import Figure
 from pgtask.benchmark.pgbench import Pgbench
 from pgtask.benchmark.report import Report
-from pgtask.database import measuring, migrations
+from pgtask.database import measuring, migrations, scratch
 
 MEASUREMENTS: Mapping[str, Callable[[Bench], list[Figure]]] = {
     "drain": drain.measure,
@@ -59,7 +59,7 @@ def run(
     """
     pgbench = Pgbench.find()
     with (
-        measuring.scratch_database(url, f"pgtask_bench_{os.getpid()}") as own,
+        scratch.database(url, f"pgtask_bench_{os.getpid()}") as own,
         tempfile.TemporaryDirectory(prefix="pgtask-bench-") as directory,
     ):
         migrations.migrate(own)

@@ -10,10 +10,10 @@ import click
 
 from pgtask.cli.context import settings
 from pgtask.cli.output import Column, json_option, print_json, print_table
-from pgtask.config import Settings, mask_secrets
+from pgtask.config import SECRETS, Settings, mask_secrets
 from pgtask.model.wording import duration
 
-DURATIONS = frozenset({"lease", "poll", "grace"})
+DURATIONS = frozenset({"lease", "poll", "grace", "kill_after"})
 
 # What a setting that is not given means.
 MEANINGS = {
@@ -21,6 +21,16 @@ MEANINGS = {
     "app": "built-in tasks",
     "queues": "all",
     "name": "host name",
+    "max_jobs": "no limit",
+    "max_rss": "no limit",
+    "http_hosts": "none: the task http is off",
+    "http_networks": "none but public ones",
+    "smtp_host": "none: the task email writes files",
+    "smtp_port": "by smtp_tls",
+    "smtp_user": "none",
+    "smtp_password": "none",
+    "email_from": "pgtask at the host's name",
+    "commands_file": "none: the task command is off",
 }
 
 
@@ -82,6 +92,8 @@ def _settings(given: Settings) -> list[Setting]:
             value = str(value)
         elif field.name == "database_url" and value is not None:
             value = mask_secrets(value)
+        elif field.name in SECRETS and value is not None:
+            value = "***"
         found.append(Setting(field.name, value, _show(field.name, value), given.origin(field.name)))
     return found
 

@@ -54,9 +54,10 @@ def connected() -> Iterator[Connection]:
     """A connection to the database in use, whose schema is the one this version needs."""
     from pgtask.database import connection, migrations
 
-    with database(settings()) as url:
+    given = settings()
+    with database(given) as url:
         name = click.get_current_context().command_path
-        with closing(connection.connect(url, application_name=name)) as opened:
+        with closing(connection.connect(url, application_name=name, pooled=given.pooled)) as opened:
             migrations.check(opened)
             yield opened
 

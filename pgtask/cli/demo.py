@@ -72,7 +72,10 @@ def demo(path: Path | None, json_output: bool) -> int:
 
     with database(given, ready=False) as url:
         migrations.migrate(url)
-        with closing(connection.connect(url, application_name="pgtask demo")) as opened, PgTask(url) as app:
+        with (
+            closing(connection.connect(url, application_name="pgtask demo", pooled=given.pooled)) as opened,
+            PgTask(url) as app,
+        ):
             result = _demonstrate(app, opened, given, place, found)
     if json_output:
         print_json(as_json(result))

@@ -27,6 +27,7 @@ _SAMPLES: dict[Any, Any] = {"string": "hi", "integer": 1, "number": 1.5, "boolea
 @click.option("-q", "--queues", metavar="A,B", help="Queues to serve; all unless given.")
 @click.option("--processes", type=click.IntRange(1), help="Executors; one per core unless given.")
 @click.option("-c", "--concurrency", type=click.IntRange(1), help="Jobs at once in each; 10.")
+@click.option("--pooled", is_flag=True, default=None, help="The database is behind a transaction pooler (PgBouncer).")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS))
 def dev(**flags: object) -> int:
     """Run everything that development needs: database, migrations and a worker, until Ctrl-C.

@@ -9,6 +9,8 @@ from typing import Any
 import psycopg
 from psycopg import conninfo
 
+from pgtask.database import statements
+from pgtask.database.pooled import PooledConnection, PooledCursor
 from pgtask.model.errors import ConfigurationError, DatabaseUnavailableError, SchemaError
 
 Connection = psycopg.Connection[Any]
@@ -30,6 +32,10 @@ LEASE_SETTINGS = HOT_SETTINGS | {"synchronous_commit": "off"}
 # A claim that a dead worker sent just before it was declared dead ends by then; rescue counts on it.
 STATEMENT_TIMEOUT = 10.0
 
+_READ_TIMEOUT = statements.load("read_statement_timeout")
+
+SET_POOLED = "Set PGTASK_POOLED=true (worker: --pooled), or connect to PostgreSQL directly."
+
 _KEEPALIVE = {
     "connect_timeout": "5",
     "keepalives_idle": "10",
@@ -45,12 +51,14 @@ def connect(
     application_name: str,
     settings: dict[str, str] | None = None,
     statement_timeout: float | None = STATEMENT_TIMEOUT,
+    pooled: bool = False,
 ) -> Connection:
     """Opens a connection in autocommit mode.
 
     `url` is any libpq URL or connection string; `settings` are PostgreSQL settings for the session;
-    `statement_timeout` is in seconds. Raises DatabaseUnavailableError when PostgreSQL does not answer or
-    refuses, ConfigurationError for a malformed URL.
+    `statement_timeout` is in seconds; `pooled` asks nothing of the session that a transaction pooler would not keep.
+    Raises DatabaseUnavailableError when PostgreSQL does not answer or refuses, ConfigurationError for a malformed URL
+    and when a pooler does not take what it is asked for.
     """
     values = dict(settings or {})
     if statement_timeout is not None:
@@ -59,13 +67,35 @@ def connect(
         given = conninfo.conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
         raise ConfigurationError(f"The database URL cannot be read: {one_line(error)}") from None
-    options = " ".join(f"-c {name}={value}" for name, value in values.items())
-    parameters = _KEEPALIVE | given | {"application_name": application_name}
-    parameters["options"] = f"{given.get('options') or ''} {options}".strip()
+    parameters: dict[str, Any] = _KEEPALIVE | given | {"application_name": application_name, "autocommit": True}
     try:
-        return psycopg.connect(**parameters, autocommit=True)  # type: ignore[arg-type]
+        if pooled:
+            opened = PooledConnection.connect(**parameters, prepare_threshold=None, cursor_factory=PooledCursor)
+            opened.settings = values
+            return opened
+        options = " ".join(f"-c {name}={value}" for name, value in values.items())
+        parameters["options"] = f"{given.get('options') or ''} {options}".strip()
+        return psycopg.connect(**parameters)
     except psycopg.OperationalError as error:
+        if "unsupported startup parameter" in str(error):
+            raise ConfigurationError(_refused_by_pooler(error, pooled=pooled)) from error
         raise DatabaseUnavailableError(unreachable(url, error)) from error
+
+
+def check_session(connection: Connection) -> None:
+    """Raises ConfigurationError when the settings that `connect` asked for have not reached the server.
+
+    Poolers may be told to swallow what they cannot keep (PgBouncer: ignore_startup_parameters).
+    """
+    row = connection.execute(_READ_TIMEOUT).fetchone()
+    if row is not None and row[0] != f"{STATEMENT_TIMEOUT * 1000:.0f}":
+        raise ConfigurationError(f"A pooler drops the settings of pgtask's sessions. {SET_POOLED}")
+
+
+def _refused_by_pooler(error: BaseException, *, pooled: bool) -> str:
+    reason = _reason(error).removeprefix("FATAL:").strip()
+    cure = "Take that parameter out of the database URL." if pooled else SET_POOLED
+    return f"This is a pooler, and it refuses what a session is to be told ({reason}). {cure}"
 
 
 def unreachable(url: str, error: BaseException) -> str:
@@ -124,6 +154,10 @@ def translate_errors(url: str = "") -> Iterator[None]:
     except psycopg.errors.UndefinedFunction as error:
         raise SchemaError(
             f"The pgtask schema is older than this version ({one_line(error)}). Run: pgtask db migrate"
+        ) from error
+    except (psycopg.errors.DuplicatePreparedStatement, psycopg.errors.InvalidSqlStatementName) as error:
+        raise ConfigurationError(
+            f"A pooler swaps sessions between transactions ({one_line(error)}). {SET_POOLED}"
         ) from error
     except psycopg.Error as error:
         if lost(error):

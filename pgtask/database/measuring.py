@@ -1,4 +1,4 @@
-"""What `pgtask bench` asks of a database: one of its own, jobs in any number, and when it was done with them."""
+"""What `pgtask bench` asks of a database: jobs in any number, and when it was done with them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from psycopg import conninfo, errors, sql
+from psycopg import sql
 from psycopg.rows import class_row, scalar_row, tuple_row
 
 from pgtask.database import statements
 from pgtask.database.connection import Connection, connect
-from pgtask.model.errors import PgTaskError
 
 _FILL_JOBS = statements.load("fill_jobs")
 _FILL_HISTORY = statements.load("fill_history")
@@ -45,24 +44,6 @@ class Completed:
     completed: int
     runs: int
     started_at: datetime | None
-
-
-@contextlib.contextmanager
-def scratch_database(url: str, name: str) -> Iterator[str]:
-    """A database of that name for the block, on the server of `url`, without the schema; gives its URL."""
-    with session(url) as connection:
-        try:
-            execute(connection, "CREATE DATABASE {}", name)
-        except errors.InsufficientPrivilege as error:
-            raise PgTaskError(
-                "This database role may not create databases, and measuring needs one of its own: "
-                "give it CREATEDB, or leave the URL out to use the embedded server."
-            ) from error
-    try:
-        yield conninfo.make_conninfo(url, dbname=name)
-    finally:
-        with session(url) as connection:
-            execute(connection, "DROP DATABASE {} WITH (FORCE)", name)
 
 
 @contextlib.contextmanager

@@ -39,6 +39,9 @@ _CREATE_SCHEMA = statements.load("create_schema")
 _LIMIT_WAITING = statements.load("limit_waiting")
 _LOCK = statements.load("lock_migrations")
 _VERSION = statements.load("schema_version")
+_LIMIT_READING = statements.load("limit_reading")
+
+_STATUS_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ def migrate(url: str, *, lock_timeout: float = 60.0, target: str = "head") -> li
     with _translated(url), lock(url, lock_timeout):
         applied = _change(url, lock_timeout, upgrade)
         # Still under the lock, so that whoever waited for it finds today's partition as well.
-        with contextlib.closing(connect(url, application_name="pgtask migrate")) as connection:
+        with contextlib.closing(_connect(url)) as connection:
             if _current(connection) == revisions()[-1]:
                 partitions.maintain(connection)
     return applied
@@ -96,8 +99,10 @@ def status(url: str) -> MigrationStatus:
     """Compares a database's schema with this release. Raises DatabaseUnavailableError."""
     with (
         _translated(url),
-        contextlib.closing(connect(url, application_name="pgtask migrate")) as connection,
+        contextlib.closing(_connect(url)) as connection,
+        connection.transaction(),
     ):
+        connection.execute(_LIMIT_READING, {"milliseconds": f"{_STATUS_TIMEOUT * 1000:.0f}"})
         current = _current(connection)
     known = revisions()
     pending = [revision for revision in known if current is None or revision > current]
@@ -196,8 +201,13 @@ def _attempt(url: str, command: Callable[[Config], None]) -> list[str]:
     return [str(step.up_revision_id) for step in steps]
 
 
+def _connect(url: str) -> psycopg.Connection:
+    # Whatever lies in between: nothing here needs more of its session than a transaction pooler keeps.
+    return connect(url, application_name="pgtask migrate", statement_timeout=None, pooled=True)
+
+
 def _session(url: str) -> psycopg.Connection:
-    session = connect(url, application_name="pgtask migrate", statement_timeout=None)
+    session = _connect(url)
     version = session.info.server_version // 10000
     if version < OLDEST_SERVER:
         session.close()

@@ -27,8 +27,10 @@ _ARGUMENTS: dict[str, Any] = {"autocommit": True, "application_name": "pgtask cl
 class Pool:
     """Lends autocommit connections, to threads and to asyncio code."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, pooled: bool = False) -> None:
+        """`pooled`: a transaction pooler is in between, so nothing is prepared."""
         self._url = url
+        self._arguments = _ARGUMENTS | ({"prepare_threshold": None} if pooled else {})
         self._lock = threading.Lock()
         self._pool: ConnectionPool | None = None
         self._loops: dict[asyncio.AbstractEventLoop, LoopPool] = {}
@@ -40,7 +42,7 @@ class Pool:
             if self._pool is None:
                 self._pool = ConnectionPool(
                     self._url,
-                    kwargs=_ARGUMENTS,
+                    kwargs=self._arguments,
                     min_size=1,
                     max_size=MAX_SIZE,
                     timeout=PATIENCE,
@@ -62,7 +64,7 @@ class Pool:
         with self._lock:
             for other in [other for other in self._loops if other.is_closed()]:
                 self._loops.pop(other).abandon()
-            own = self._loops.setdefault(loop, LoopPool(self._url))
+            own = self._loops.setdefault(loop, LoopPool(self._url, self._arguments))
         with translate_errors(self._url):
             async with own.connection() as connection:
                 yield connection
@@ -92,8 +94,10 @@ class LoopPool:
     ever, as psycopg's AsyncConnectionPool does.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, arguments: dict[str, Any]) -> None:
+        """`arguments` are psycopg's, beside the URL."""
         self._url = url
+        self._arguments = arguments
         self._idle: list[psycopg.AsyncConnection[Any]] = []
         self._places = asyncio.Semaphore(MAX_SIZE)
 
@@ -139,7 +143,7 @@ class LoopPool:
         pause = 0.05
         while True:
             try:
-                return await psycopg.AsyncConnection.connect(self._url, **_ARGUMENTS)
+                return await psycopg.AsyncConnection.connect(self._url, **self._arguments)
             except psycopg.OperationalError as error:
                 if not lost(error) or time.monotonic() + pause > deadline:
                     raise

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from datetime import datetime
+from typing import Any
 
 from psycopg.rows import class_row, dict_row
 
 from pgtask.database import statements
 from pgtask.database.connection import Connection
-from pgtask.database.reading import reading
+from pgtask.database.reading import in_words, reading
 from pgtask.model.statistics import Bucket, Statistics, Tally, total
 
 _ROLL_UP = statements.load("roll_up")
 _READ = statements.load("read_stats")
 _TIMELINE = statements.load("read_stats_timeline")
+_INSTANT = statements.load("current_instant")
 
 BUCKETS = 60
 """Most slices of a timeline; none is shorter than a minute."""
@@ -36,13 +39,9 @@ def read_statistics(connection: Connection, window: float, queue: str | None = N
     by_queue: defaultdict[str, Tally] = defaultdict(Tally)
     by_task: defaultdict[str, Tally] = defaultdict(Tally)
     with reading(connection):
-        with connection.cursor(row_factory=dict_row) as cursor:
-            cursor.execute(_READ, {"window": window, "queue": queue}, prepare=False)
-            for row in cursor:
-                queue_name, task = row.pop("queue"), row.pop("task")
-                tally = Tally(**row)
-                by_queue[queue_name] += tally
-                by_task[task] += tally
+        for (queue_name, task), tally in _tallies(connection, window=window, queue=queue).items():
+            by_queue[queue_name] += tally
+            by_task[task] += tally
         with connection.cursor(row_factory=class_row(Bucket)) as buckets_cursor:
             buckets_cursor.execute(_TIMELINE, {"width": width, "buckets": buckets, "queue": queue}, prepare=False)
             timeline = buckets_cursor.fetchall()
@@ -53,6 +52,28 @@ def read_statistics(connection: Connection, window: float, queue: str | None = N
         by_task=_busiest_first(by_task),
         timeline=timeline,
     )
+
+
+def read_period(connection: Connection, began_at: datetime, ended_at: datetime) -> dict[tuple[str, str], Tally]:
+    """What came of the attempts that ended from one full minute to just before another, by queue and task."""
+    with reading(connection):
+        return _tallies(connection, began_at=began_at, ended_at=ended_at)
+
+
+def current_instant(connection: Connection) -> datetime:
+    """The database's clock."""
+    with in_words(connection):
+        row = connection.execute(_INSTANT, {"delay": 0.0}).fetchone()
+    assert row is not None
+    found: datetime = row[0]
+    return found
+
+
+def _tallies(connection: Connection, **chosen: Any) -> dict[tuple[str, str], Tally]:
+    arguments = {"window": None, "queue": None, "began_at": None, "ended_at": None} | chosen
+    with connection.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(_READ, arguments, prepare=False)
+        return {(row.pop("queue"), row.pop("task")): Tally(**row) for row in cursor}
 
 
 def _busiest_first(tallies: dict[str, Tally]) -> dict[str, Tally]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from pgtask.engine.job import Job
-from pgtask.engine.task import Task, TaskDefaults, checked_retries, checked_timeout, task_name
+from pgtask.engine.task import Task, TaskDefaults, checked_isolation, checked_retries, checked_timeout, task_name
 from pgtask.model.errors import PgTaskError, TaskError
 from pgtask.model.retry import RetryPolicy
 from pgtask.model.status import parse_priority
@@ -25,13 +26,17 @@ class PgTask:
 
     `database_url` is any libpq URL or connection string; without it PGTASK_DATABASE_URL or the configuration file says,
     and without those the embedded server is started. Nothing is opened before the first use.
-    `version` names the code's version; workers register it with the tasks.
+    `version` names the code's version; workers register it with the tasks. `pooled`: a transaction pooler such as
+    PgBouncer is in between; None asks PGTASK_POOLED or the configuration file.
     """
 
-    def __init__(self, database_url: str | None = None, *, version: str | None = None) -> None:
+    def __init__(
+        self, database_url: str | None = None, *, version: str | None = None, pooled: bool | None = None
+    ) -> None:
         self.tasks: dict[str, Task[Any]] = {}
         self.version = version
         self._url = database_url
+        self._pooled = pooled
         self._pool: Pool | None = None
         self._server: Any = None
 
@@ -48,6 +53,8 @@ class PgTask:
         max_retries: int | None = None,
         retry: RetryPolicy | None = None,
         timeout: float | str | timedelta | None = None,
+        isolation: Literal["process"] | None = None,
+        memory_limit: int | None = None,
     ) -> Callable[[F], Task[F]]: ...
 
     def task(
@@ -60,12 +67,16 @@ class PgTask:
         max_retries: int | None = None,
         retry: RetryPolicy | None = None,
         timeout: float | str | timedelta | None = None,
+        isolation: Literal["process"] | None = None,
+        memory_limit: int | None = None,
     ) -> Task[F] | Callable[[F], Task[F]]:
         """Registers a function, plain or `async def`, as a task; with or without options.
 
         `name` is `module.function` unless given; `max_retries` counts the attempts after the first (default 3, 0 none,
         -1 no limit); `retry` is a policy such as `Retry.exponential(60, max_delay=3600)`; `timeout` of an attempt is in
-        seconds or a text such as "5m". Raises TaskError for a bad or a second declaration.
+        seconds or a text such as "5m". With `isolation="process"` an attempt has a process to itself, where it can be
+        ended by force and be limited to `memory_limit` bytes of memory. Raises TaskError for a bad or a second
+        declaration.
         """
 
         def register(function: F) -> Task[F]:
@@ -79,6 +90,8 @@ class PgTask:
                     max_retries=None if max_retries is None else checked_retries(max_retries),
                     retry=retry or RetryPolicy(),
                     timeout=None if timeout is None else checked_timeout(timeout),
+                    isolation=checked_isolation(isolation, memory_limit),
+                    memory_limit=memory_limit,
                 )
             except ValueError as error:
                 raise TaskError(f"Task {chosen}: {error}") from None
@@ -103,6 +116,21 @@ class PgTask:
             self._url = settings.database_url or self._start_embedded(settings.home)
         return self._url
 
+    def adopt(self, database_url: str, *, pooled: bool) -> None:
+        """Uses the database of the worker that runs this application, unless it was given another."""
+        if self._url is None:
+            self._url = database_url
+            self._pooled = pooled if self._pooled is None else self._pooled
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the database is reached through a transaction pooler."""
+        if self._pooled is None:
+            from pgtask.config import load_settings
+
+            self._pooled = load_settings().pooled
+        return self._pooled
+
     def _start_embedded(self, home: Path) -> str:
         from pgtask.database import embedded, migrations
 
@@ -119,8 +147,19 @@ class PgTask:
         if self._pool is None:
             from pgtask.database.pool import Pool
 
-            self._pool = Pool(self.database_url)
+            self._pool = Pool(self.database_url, pooled=self.pooled)
         return self._pool
+
+    @contextmanager
+    def on_database(self, database_url: str) -> Iterator[Self]:
+        """Works on another database for the block; connections are closed before and after. For tests."""
+        self.close()
+        before, self._url = self._url, database_url
+        try:
+            yield self
+        finally:
+            self.close()
+            self._url = before
 
     def job(self, id: int) -> Job:
         """The job with this id. Raises JobNotFoundError."""

@@ -25,9 +25,12 @@ class Drainer:
         queues: Sequence[str] | None,
         idle_tasks: Callable[[], list[str] | None],
         on_empty: Callable[[], None],
+        *,
+        pooled: bool = False,
     ) -> None:
         """`idle_tasks` gives the known tasks while nothing is in hand, else None."""
         self._url = url
+        self._pooled = pooled
         self._worker_id = worker_id
         self._queues = queues
         self._idle_tasks = idle_tasks
@@ -46,7 +49,8 @@ class Drainer:
         persist(self._serve, self._stopped, log, "cannot tell whether anything is left")
 
     def _serve(self) -> None:
-        with connect(self._url, application_name=f"pgtask drainer {self._worker_id}") as connection:
+        name = f"pgtask drainer {self._worker_id}"
+        with connect(self._url, application_name=name, pooled=self._pooled) as connection:
             while not self._stopped.wait(_EVERY):
                 tasks = self._idle_tasks()
                 if tasks is not None and not ownership.anything_left(connection, self._worker_id, tasks, self._queues):

@@ -6,6 +6,7 @@ something is due; while the database is away it tries again for ever and keeps a
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import threading
@@ -15,7 +16,8 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from pgtask.database.connection import lost, one_line, refusal
-from pgtask.database.work import ClaimedRow, ClaimRequest, Notes, WorkConnection
+from pgtask.database.outcomes import Notes
+from pgtask.database.work import ClaimedRow, ClaimRequest, WorkConnection
 from pgtask.engine.attempt import Attempt
 from pgtask.engine.bell import NEWS, OTHER, Bell
 from pgtask.engine.claimer import Claimer
@@ -24,6 +26,7 @@ from pgtask.engine.lanes import Lane
 from pgtask.engine.marks import Marks
 from pgtask.engine.notes import Notebook
 from pgtask.engine.prefetch import Prefetch
+from pgtask.engine.recovery import Recovery
 from pgtask.engine.slots import Slots
 from pgtask.model.payload import decode_many
 
@@ -60,9 +63,11 @@ class Exchange:
         self._bell = bell
         self._registrations = registrations
         self._timeouts: dict[str, float | None] = {row["name"]: row["timeout"] for row in registrations}
+        self._recovery = Recovery(completer, marks)
         self._actions: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._sleeping = False
         self._claiming = True
+        self._quiet = False
         self._unanswered = False
         self._away_logged = 0.0
         self._give_back_at = 0.0
@@ -84,13 +89,24 @@ class Exchange:
             self._sleeping = False
             self._bell.ring(OTHER)
 
+    def quiet(self, on: bool) -> None:
+        """Claims nothing more and gives back what no slot has begun, or goes on claiming."""
+        self.call(lambda: self._set_quiet(on))
+
+    def _set_quiet(self, on: bool) -> None:
+        self._quiet = on
+        if on:
+            self._give_back(self._slots.withdraw())
+        else:
+            self._claimer.wake()
+
     def stop(self) -> None:
-        """Claims nothing more and gives back what no slot has begun."""
+        """As `quiet`, for good; ends once what runs has ended."""
         self.call(self._stop_claiming)
 
     def _stop_claiming(self) -> None:
         self._claiming = False
-        self._give_back(self._slots.withdraw())
+        self._set_quiet(True)
 
     def run(self) -> None:
         """Serves until stopped and all is handed in."""
@@ -111,6 +127,7 @@ class Exchange:
                     connection.close()
 
     def _away(self, error: Exception, pause: float) -> None:
+        # Full jitter, so that a fleet does not come back all at once.
         now = time.monotonic()
         if now - self._away_logged > _LOG_EVERY:
             self._away_logged = now
@@ -118,7 +135,6 @@ class Exchange:
                 log.warning("database away (%s); running jobs go on, trying again", one_line(error))
             else:
                 log.error("the database refused a statement of pgtask's own; trying again", exc_info=error)
-        # Full jitter, so that a fleet does not come back all at once.
         time.sleep(random.uniform(0, pause))
 
     def _recover(self, connection: WorkConnection) -> None:
@@ -127,19 +143,19 @@ class Exchange:
             connection.register_tasks(self._registrations)
             self.ready.set()
         if self._unanswered:
-            connection.end_predecessor()
-            self._completer.resend(connection)
-            held = [mark[:2] for mark in self._marks.read()]
-            freed = connection.release_unanswered(held)
+            self._recovery.settle(connection)
             # Not held, so given back with the others.
             self._arrived = []
             self._unanswered = False
-            log.info("connected again; %d jobs of an unanswered claim were given back", freed)
         self._claimer.queues_changed()
 
     def _serve(self, connection: WorkConnection) -> None:
         while True:
             self._hear()
+            if self._recovery.due():
+                # Whatever has arrived is to be seen as held.
+                self._hand_over()
+                self._recovery.look_again(connection)
             if self._slots.backed_up() and time.monotonic() >= self._give_back_at:
                 self._give_back_stale()
             wanted = self._wanted()
@@ -161,7 +177,7 @@ class Exchange:
                 self._wait(connection, wanted)
 
     def _wanted(self) -> int:
-        if not self._claiming:
+        if self._quiet:
             return 0
         arrived = len(self._arrived)
         return min(self._prefetch.wanted(self._slots.unfinished + arrived), self._marks.room - arrived)
@@ -175,13 +191,11 @@ class Exchange:
         return time.monotonic() >= self._flush_at
 
     def _hear(self) -> None:
-        try:
+        with contextlib.suppress(Empty):
             while True:
                 action = self._actions.get_nowait()
                 self._hand_over()
                 action()
-        except Empty:
-            pass
 
     def _look(self, connection: WorkConnection, wanted: int) -> None:
         self._hand_over()
@@ -237,7 +251,7 @@ class Exchange:
         for (id, number, task, queue, priority, _, timeout, retries, _), payload in zip(rows, payloads, strict=True):
             limit = timeout or timeouts[task] or lanes.timeout(queue, priority)
             attempt = Attempt(id, number, task, queue, priority, payload, limit, retries, now)
-            attempt.mark = hold(id, number)
+            attempt.mark = hold(id, number, limit)
             attempts.append(attempt)
         self._prefetch.claimed(attempt.task for attempt in attempts)
         self._give_back_at = now + GIVE_BACK_AFTER
@@ -250,9 +264,7 @@ class Exchange:
         stale = [attempt for attempt in waiting if now - attempt.claimed_at > GIVE_BACK_AFTER]
         fresh = [attempt for attempt in waiting if now - attempt.claimed_at <= GIVE_BACK_AFTER]
         self._slots.submit(fresh, again=True)
-        self._give_back_at = (
-            min(attempt.claimed_at for attempt in fresh) + GIVE_BACK_AFTER if fresh else now + GIVE_BACK_AFTER
-        )
+        self._give_back_at = min((attempt.claimed_at for attempt in fresh), default=now) + GIVE_BACK_AFTER
         if stale:
             running = {attempt.task for attempt in self._slots.running()}
             self._prefetch.stalled(running, GIVE_BACK_AFTER)
@@ -277,7 +289,7 @@ class Exchange:
             pause = self._claimer.rest(connection)
         else:
             pause = None
-        pause = self._notebook.pause(pause, time.monotonic())
+        pause = self._recovery.pause(self._notebook.pause(pause, time.monotonic()))
         if pause == 0.0:
             self._sleeping = False
             return

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import psutil
 
@@ -27,13 +27,20 @@ class Heartbeat:
         worker_id: int,
         lease: float,
         held: Callable[[], list[Mark]],
+        tasks: Callable[[], list[str]],
+        queues: Sequence[str] | None,
         on_beat: Callable[[ownership.Beat], None],
+        *,
+        pooled: bool = False,
     ) -> None:
-        """`held` reads the jobs in hand; `on_beat` gets each answer, in this thread."""
+        """`held` reads the jobs in hand, `tasks` the names known; `on_beat` gets each answer, in this thread."""
         self._url = url
+        self._pooled = pooled
         self._worker_id = worker_id
         self._interval = lease / 3
         self._held = held
+        self._tasks = tasks
+        self._queues = queues
         self._on_beat = on_beat
         self._stopped = threading.Event()
         self._process = psutil.Process()
@@ -44,6 +51,11 @@ class Heartbeat:
         """Begins to beat."""
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether it beats, or tries to."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """Beats no more."""
         self._stopped.set()
@@ -53,7 +65,7 @@ class Heartbeat:
 
     def _serve(self) -> None:
         name = f"pgtask heartbeat {self._worker_id}"
-        with connect(self._url, application_name=name, settings=LEASE_SETTINGS) as connection:
+        with connect(self._url, application_name=name, settings=LEASE_SETTINGS, pooled=self._pooled) as connection:
             self._beat(connection)
             while not self._stopped.wait(self._interval):
                 self._beat(connection)
@@ -65,7 +77,9 @@ class Heartbeat:
             connection,
             self._worker_id,
             [(mark.id, mark.attempt) for mark in marks],
-            running=sum(mark.started for mark in marks),
+            tasks=self._tasks(),
+            queues=self._queues,
+            running=sum(mark.running for mark in marks),
             cpu_percent=cpu_percent,
             rss_bytes=rss_bytes,
         )

@@ -7,10 +7,13 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from queue import SimpleQueue
 
 from pgtask.database import ownership
 from pgtask.database.connection import STATEMENT_TIMEOUT, Connection, connect, lost, one_line
+from pgtask.database.fencing import STRAGGLING, fence
+from pgtask.engine.burial import Burial
 
 _PATIENCE_AT_END = 5.0
 _LONGEST_PAUSE = 5.0
@@ -21,15 +24,16 @@ log = logging.getLogger("pgtask.undertaker")
 class Undertaker:
     """A thread that works off deaths in order, started with the first."""
 
-    def __init__(self, url: str, worker_id: int) -> None:
+    def __init__(self, url: str, worker_id: int, *, pooled: bool = False) -> None:
         self._url = url
+        self._pooled = pooled
         self._worker_id = worker_id
         self._tasks: SimpleQueue[Callable[[Connection], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="undertaker", daemon=True)
 
-    def free(self, executor: int, application_name: str, started: list[int], outcome: str, error: str) -> None:
-        """Has an executor's jobs freed; those `started` leave a run with `outcome` and `error`."""
-        self._enqueue(lambda connection: self._free(connection, executor, application_name, started, outcome, error))
+    def bury(self, executor: int, application_name: str, burial: Burial) -> None:
+        """Has an executor's attempts ended and its other jobs freed."""
+        self._enqueue(lambda connection: self._bury(connection, executor, application_name, burial))
 
     def finish(self, *, end_worker: bool) -> None:
         """Works off what is left, then ends the worker's lease; gives up after a few seconds: rescue will see to it."""
@@ -49,7 +53,8 @@ class Undertaker:
             pause = 0.1
             while True:
                 try:
-                    with connect(self._url, application_name=f"pgtask undertaker {self._worker_id}") as connection:
+                    name = f"pgtask undertaker {self._worker_id}"
+                    with connect(self._url, application_name=name, pooled=self._pooled) as connection:
                         task(connection)
                     break
                 except Exception as error:
@@ -59,19 +64,39 @@ class Undertaker:
                     time.sleep(random.uniform(0, pause))
                     pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _free(
-        self,
-        connection: Connection,
-        executor: int,
-        application_name: str,
-        started: list[int],
-        outcome: str,
-        error: str,
-    ) -> None:
+    def _bury(self, connection: Connection, executor: int, application_name: str, burial: Burial) -> None:
+        if self._pooled:
+            self._lay_down_fenced(connection, executor, burial)
+            # What it had sent may still lie in the pooler and begin after this look.
+            late = replace(burial, endings=None, started=[], suspects=[])
+            timer = threading.Timer(
+                STRAGGLING, self._enqueue, [lambda connection: self._lay_down_fenced(connection, executor, late)]
+            )
+            timer.daemon = True
+            timer.start()
+            return
         # Its server process may still be about to commit a claim or a completion.
         deadline = time.monotonic() + STATEMENT_TIMEOUT
         while ownership.end_backends(connection, application_name) and time.monotonic() < deadline:
             time.sleep(0.01)
-        freed = ownership.free(connection, [self._worker_id], executor, started=started, outcome=outcome, error=error)
+        self._lay_down(connection, executor, burial)
+
+    def _lay_down_fenced(self, connection: Connection, executor: int, burial: Burial) -> None:
+        with connection.transaction():
+            fence(connection, self._worker_id, executor)
+            self._lay_down(connection, executor, burial)
+
+    def _lay_down(self, connection: Connection, executor: int, burial: Burial) -> None:
+        if burial.endings is not None:
+            ownership.end(connection, self._worker_id, executor, burial.endings)
+        freed = ownership.free(
+            connection,
+            [self._worker_id],
+            executor,
+            started=burial.started,
+            outcome=burial.outcome,
+            error=burial.error,
+            suspects=burial.suspects,
+        )
         if freed:
             log.info("%d jobs of executor %d were given back", len(freed), executor)

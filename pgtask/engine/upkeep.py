@@ -29,9 +29,10 @@ log = logging.getLogger("pgtask.upkeep")
 class Upkeep:
     """One thread with a connection of its own, as a long statement here must not hold up a heartbeat."""
 
-    def __init__(self, url: str, worker_id: int, lease: float) -> None:
+    def __init__(self, url: str, worker_id: int, lease: float, *, pooled: bool = False) -> None:
         self._url = url
         self._worker_id = worker_id
+        self._pooled = pooled
         # A dead leader is to be replaced before its own lease as a worker ends, and a dead worker to be found well
         # within 5 s of its lease's end.
         self._leadership = min(15.0, lease / 2)
@@ -55,7 +56,8 @@ class Upkeep:
         persist(self._serve, self._stopped, log, "upkeep missed")
 
     def _serve(self) -> None:
-        with connect(self._url, application_name=f"pgtask upkeep {self._worker_id}") as connection:
+        name = f"pgtask upkeep {self._worker_id}"
+        with connect(self._url, application_name=name, pooled=self._pooled) as connection:
             pause = self._interval
             while not self._stopped.wait(pause * random.uniform(0.8, 1.2)):
                 pause = self._leading_interval if self._step(connection) else self._interval

@@ -42,22 +42,27 @@ def page_as_json(items: Sequence[Any], next_cursor: str | None = None) -> dict[s
     return {"items": list(items), "next_cursor": next_cursor}
 
 
+def tally_as_json(tally: Tally, seconds: float) -> dict[str, Any]:
+    """A tally over so many seconds, with the rates and averages that follow from it."""
+    return record_as_json(tally) | {
+        "attempts": tally.attempts,
+        "attempts_per_second": tally.attempts / seconds,
+        "error_rate": tally.error_rate,
+        "average_run_seconds": tally.average_run,
+        "average_wait_seconds": tally.average_wait,
+    }
+
+
 def statistics_as_json(statistics: Statistics) -> dict[str, Any]:
     """Statistics with the rates and averages that follow from them."""
 
-    def tally(of: Tally) -> dict[str, Any]:
-        return record_as_json(of) | {
-            "attempts": of.attempts,
-            "attempts_per_second": statistics.rate(of),
-            "error_rate": of.error_rate,
-            "average_run_seconds": of.average_run,
-            "average_wait_seconds": of.average_wait,
-        }
+    def tallies(of: dict[str, Tally]) -> dict[str, Any]:
+        return {name: tally_as_json(tally, statistics.window) for name, tally in of.items()}
 
     return {
         "window_seconds": statistics.window,
-        "total": tally(statistics.total),
-        "by_queue": {name: tally(of) for name, of in statistics.by_queue.items()},
-        "by_task": {name: tally(of) for name, of in statistics.by_task.items()},
+        "total": tally_as_json(statistics.total, statistics.window),
+        "by_queue": tallies(statistics.by_queue),
+        "by_task": tallies(statistics.by_task),
         "timeline": [record_as_json(bucket) for bucket in statistics.timeline],
     }

@@ -39,7 +39,7 @@ def databases(connection: psycopg.Connection) -> set[str]:
 @pytest.mark.parametrize(
     ("only", "names"),
     [
-        ("drain", {"drain.threads_1", "drain.threads_2", "drain.coroutines_1"}),
+        ("drain", {"drain.isolated_2", "drain.threads_1", "drain.threads_2", "drain.coroutines_1"}),
         ("enqueue", {"enqueue.one", "enqueue.many", "enqueue.copy"}),
         ("trigger,wal", {"trigger", "wal", "cpu.worker", "cpu.server"}),
         ("burst,held", {"burst", "held", "held.wait"}),

@@ -141,6 +141,10 @@ def test_config_shows_values_and_where_they_come_from(tmp_path: Path, monkeypatc
     assert (found["queues"], found["lease"], found["app"]) == (["mail", "default"], 45, None)
     found = answer(run(None, "--database-url", url, "config", "show", "--json", "--origin"))
     assert found["database_url"] == {"value": "postgresql://me:***@h/d", "origin": "--database-url"}
+    (tmp_path / "pgtask.toml").write_text('smtp_password = "secret"\nhttp_hosts = ["a.org", "b.org"]')
+    shown = {line[0]: line[1:] for line in lines(run(url, "config", "show"))}
+    assert (shown["smtp_password"], shown["http_hosts"]) == (["***"], ["a.org, b.org"])
+    assert answer(run(url, "config", "show", "--json"))["smtp_password"] == "***"
     (tmp_path / "pgtask.toml").write_text("leese = 1")
     result = run(url, "config", "show")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)

@@ -24,10 +24,12 @@ LAYERS = (
     {"pgtask.observability"},
     {"pgtask.engine"},
     {"pgtask"},
-    {"pgtask.builtin", "pgtask.testing"},
+    {"pgtask.builtin"},
     {"pgtask.benchmark"},
     {"pgtask.cli", "pgtask.web"},
     {"pgtask.__main__"},
+    # Above all: it may use everything, and nothing that is run in production uses it.
+    {"pgtask.testing"},
 )
 
 # Libraries that belong to some modules alone, so that the rest can be read, tested and started without.
@@ -39,6 +41,10 @@ OWNERS = {
     "click": ("pgtask.cli",),
     "rich": ("pgtask.cli",),
     "flask": ("pgtask.web",),
+    "pytest": ("pgtask.testing.plugin",),
+    "docker": ("pgtask.testing.servers",),
+    "testcontainers": ("pgtask.testing.servers",),
+    "httpcore": ("pgtask.builtin.request", "pgtask.builtin.target"),
 }
 
 
@@ -146,6 +152,12 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         ("pgtask.database.migrations", {"alembic", "sqlalchemy"}),
         ("pgtask.migrations", {"alembic", "sqlalchemy"}),
         ("pgtask.model", {"psycopg"}),
+        # pytest loads the plugin in every project of the environment.
+        (
+            "pgtask.testing.plugin",
+            {"psycopg", "alembic", "sqlalchemy", "docker", "testcontainers", "asyncio", "psutil"},
+        ),
+        ("pgtask.builtin.app", {"httpcore", "alembic", "sqlalchemy"}),
     ],
 )
 def test_importing_stays_light(module: str, unwanted: set[str]) -> None:

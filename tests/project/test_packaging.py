@@ -97,6 +97,21 @@ def test_the_metadata_says_what_the_package_says(built: Path) -> None:
     assert metadata["Requires-Python"] == ">=3.11"
 
 
+def test_the_command_and_the_pytest_plugin_are_declared_and_pytest_is_no_requirement(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        contents = {name.rpartition(".dist-info/")[2]: name for name in archive.namelist() if ".dist-info/" in name}
+        declared = archive.read(contents["entry_points.txt"]).decode()
+        metadata = email.message_from_bytes(archive.read(contents["METADATA"]))
+
+    assert declared.split() == [
+        *("[console_scripts]", "pgtask", "=", "pgtask.cli.main:main"),
+        *("[pytest11]", "pgtask", "=", "pgtask.testing.plugin"),
+    ]
+    asking = [text for text in metadata.get_all("Requires-Dist", []) if text.startswith("pytest>")]
+    assert asking == ['pytest>=8.3; extra == "testing"']
+
+
 def test_the_moved_packages_are_found_where_the_wheel_is_installed(installed: Path) -> None:
     code = """
 import pgtask, pgtask.migrations, pgtask.web

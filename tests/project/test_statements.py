@@ -23,6 +23,7 @@ UNEXPLAINABLE = {
     "drop_partition": "DDL, with names filled in",
     "listen": "LISTEN",
     "lock_default_partition": "LOCK",
+    "set_locally": "SET, with names filled in",
 }
 
 TABLES = "jobs|runs|job_logs|tasks|queues|workers|leader|settings|stats_minute|all_jobs"

@@ -87,12 +87,18 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
         ("grace", "0", 0),
         ("queues", "mail, default,,mail", ("mail", "default")),
         ("listen", "no", False),
+        ("pooled", "yes", True),
         ("listen", "TRUE", True),
         ("processes", "4", 4),
         ("log_level", "DEBUG", "debug"),
         ("database_url", "host=/tmp dbname=x", "host=/tmp dbname=x"),
         ("database_url", "postgres://u@h/d", "postgres://u@h/d"),
         ("name", " web-1 ", "web-1"),
+        ("http_hosts", "api.example.com, *.example.org:8443", ("api.example.com", "*.example.org:8443")),
+        ("http_networks", "127.0.0.1,10.0.0.0/8", ("127.0.0.1", "10.0.0.0/8")),
+        ("smtp_port", "2525", 2525),
+        ("smtp_tls", "None", "none"),
+        ("smtp_password", " hush ", " hush "),
     ],
 )
 def test_variables_are_parsed(monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: object) -> None:
@@ -113,6 +119,11 @@ def test_variables_are_parsed(monkeypatch: pytest.MonkeyPatch, name: str, text: 
         ("queues", ",", "names no queue"),
         ("database_url", "mysql://h/d", "not a PostgreSQL URL"),
         ("database_url", "somewhere", "no URL"),
+        ("http_hosts", "https://a.org", "is no host; write api.example.com"),
+        ("http_hosts", ",", "names no host"),
+        ("http_networks", "localhost", "does not appear to be an IPv4 or IPv6 network"),
+        ("smtp_port", "70000", "is no port"),
+        ("smtp_tls", "ssl", "none of starttls, tls, none"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_words(
@@ -128,6 +139,22 @@ def test_a_value_of_another_type_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "pgtask.toml").write_text(text)
     with pytest.raises(ConfigurationError, match=r"in pgtask\.toml is wrong"):
         load_settings()
+
+
+def test_paths_are_those_of_the_directory(tmp_path: Path) -> None:
+    assert load_settings().outbox == tmp_path / ".pgtask" / "outbox"
+    (tmp_path / "pgtask.toml").write_text('commands_file = "commands.toml"\noutbox = "/var/outbox"')
+    settings = load_settings()
+    assert (settings.commands_file, settings.outbox) == (tmp_path / "commands.toml", Path("/var/outbox"))
+
+
+def test_a_password_does_not_show(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PGTASK_SMTP_PASSWORD", "hush")
+    assert "hush" not in repr(load_settings())
+    (tmp_path / "pgtask.toml").write_text("smtp_password = 123456")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert "123456" not in str(caught.value)
 
 
 def test_an_empty_variable_counts_as_not_given(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,11 @@
--- What came of the runs of the last `window` seconds (from the full minute on), by queue and task. Takes no locks.
+-- What came of the runs by queue and task: of the last `window` seconds from the full minute on, or from the full minute
+-- `began_at` to just before `ended_at`. Takes no locks.
 -- Index: stats_minute_pkey; runs_finished_at for what has not been rolled up, from the last minute that was.
 WITH span AS MATERIALIZED (
     SELECT began.at,
            greatest(coalesce((SELECT max(s.minute) FROM pgtask.stats_minute s), began.at), began.at) AS edge
-      FROM (SELECT date_trunc('minute', now() - make_interval(secs => %(window)s::float8)) AS at) began
+      FROM (SELECT coalesce(%(began_at)s::timestamptz,
+                            date_trunc('minute', now() - make_interval(secs => %(window)s::float8))) AS at) began
 )
 SELECT part.queue,
        part.task,
@@ -21,6 +23,7 @@ SELECT part.queue,
           FROM pgtask.stats_minute s
          WHERE s.minute >= (SELECT span.at FROM span)
            AND s.minute < (SELECT span.edge FROM span)
+           AND (%(ended_at)s::timestamptz IS NULL OR s.minute < %(ended_at)s::timestamptz)
            AND (%(queue)s::text IS NULL OR s.queue = %(queue)s::text)
          UNION ALL
         SELECT r.queue,
@@ -44,6 +47,7 @@ SELECT part.queue,
                         THEN greatest(extract(epoch FROM r.started_at - r.scheduled_at)::float8, 0) END AS seconds
          ) waited
          WHERE r.finished_at >= (SELECT span.edge FROM span)
+           AND (%(ended_at)s::timestamptz IS NULL OR r.finished_at < %(ended_at)s::timestamptz)
            AND r.outcome NOT IN ('released', 'snoozed')
            AND (%(queue)s::text IS NULL OR r.queue = %(queue)s::text)
          GROUP BY r.queue, r.task) part

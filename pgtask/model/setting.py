@@ -1,0 +1,124 @@
+"""Reading the values of settings, as files, variables and flags give them. All raise TypeError or ValueError."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from pgtask.model.duration import parse_duration
+
+
+def text(value: object) -> str:
+    """Text that is not empty, without spaces around it."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{value!r} is no text")
+    return value.strip()
+
+
+def url(value: object) -> str:
+    """A URL or connection string of PostgreSQL."""
+    url = text(value)
+    scheme, separator, _ = url.partition("://")
+    if separator and scheme not in ("postgresql", "postgres"):
+        raise ValueError(f"'{scheme}://' is not a PostgreSQL URL; write postgresql://")
+    if not separator and "=" not in url:
+        raise ValueError("it is no URL; write postgresql://user@host/database")
+    return url
+
+
+def path(value: object) -> Path:
+    """A path; `~` is the home directory."""
+    return value if isinstance(value, Path) else Path(text(value)).expanduser()
+
+
+def list_of(what: str, example: str, check: Callable[[str], object] = str) -> Callable[[object], tuple[str, ...]]:
+    """A reader of lists, or of texts with commas, whose items `check` accepts."""
+
+    def parse(value: object) -> tuple[str, ...]:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)):
+            raise TypeError(f"{value!r} is no list of {what}s; write {example}")
+        names = [text(part) for part in parts if part != ""]
+        if not names:
+            raise ValueError(f"it names no {what}")
+        for name in names:
+            check(name)
+        return tuple(dict.fromkeys(names))
+
+    return parse
+
+
+def positive(value: object) -> int:
+    """A whole number from 1 on."""
+    try:
+        number = int(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else 0
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"{value!r} is no whole number from 1 on")
+    return number
+
+
+def port(value: object) -> int:
+    """The number of a port."""
+    number = positive(value)
+    if number > 65535:
+        raise ValueError(f"{value!r} is no port")
+    return number
+
+
+def secret(value: object) -> str:
+    """Text as it is; what is wrong with it is told without it."""
+    if not isinstance(value, str):
+        raise TypeError("it is no text")
+    return value
+
+
+def duration(value: object) -> float:
+    """Seconds."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise TypeError(f"{value!r} is no duration: give seconds or text such as '90s' or '1h30m'")
+    return parse_duration(value)
+
+
+def positive_duration(value: object) -> float:
+    """Seconds, more than none."""
+    seconds = duration(value)
+    if seconds <= 0:
+        raise ValueError("it must be longer than nothing")
+    return seconds
+
+
+def flag(value: object) -> bool:
+    """Yes or no."""
+    words = {"true": True, "yes": True, "on": True, "1": True}
+    words |= {"false": False, "no": False, "off": False, "0": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in words:
+        return words[value.strip().lower()]
+    raise ValueError(f"{value!r} is neither true nor false")
+
+
+def one_of(*choices: str) -> Callable[[object], str]:
+    """A reader of one of these words."""
+
+    def parse(value: object) -> str:
+        word = text(value).lower()
+        if word not in choices:
+            raise ValueError(f"{value!r} is none of {', '.join(choices)}")
+        return word
+
+    return parse
+
+
+def size(value: object) -> int:
+    """Bytes."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    match = re.fullmatch(r"(\d+)\s*(B|KB|MB|GB)?", text(value), re.IGNORECASE)
+    if match is None or not int(match[1]):
+        raise ValueError(f"{value!r} is no size: give bytes, or a text such as '512MB'")
+    factor: int = 1000 ** ("B", "KB", "MB", "GB").index((match[2] or "B").upper())
+    return int(match[1]) * factor
