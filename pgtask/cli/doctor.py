@@ -51,8 +51,9 @@ def doctor(ctx: click.Context, json_output: bool) -> int:
     checks: list[Check] = []
     code = None
     try:
-        with database(settings(), ready=False) as url:
-            for check in examine(url, ctx.command_path):
+        given = settings()
+        with database(given, ready=False) as url:
+            for check in examine(url, ctx.command_path, pooled=given.pooled):
                 checks.append(check)
                 if not json_output:
                     _print(check)
@@ -69,11 +70,14 @@ def doctor(ctx: click.Context, json_output: bool) -> int:
     return code or (FAILED if verdict == Verdict.PROBLEM else DONE)
 
 
-def examine(url: str, application_name: str) -> Iterator[Check]:
-    """All checks, one by one. Raises DatabaseUnavailableError."""
-    with closing(connect(url, application_name=application_name, statement_timeout=None)) as connection:
+def examine(url: str, application_name: str, *, pooled: bool) -> Iterator[Check]:
+    """All checks, one by one; `pooled` as set for the sessions of pgtask. Raises DatabaseUnavailableError."""
+    with closing(connect(url, application_name=application_name, statement_timeout=None, pooled=pooled)) as connection:
         yield from _look(
-            "route", lambda: server_checks.check_route(health.read_route(url, connection, application_name))
+            "route",
+            lambda: server_checks.check_route(
+                health.read_route(url, connection, application_name, pooled=pooled), pooled
+            ),
         )
         yield from _look("server", lambda: server_checks.check_server(health.read_server(connection)))
         yield from _look("horizon", lambda: server_checks.check_horizon(*health.read_horizon(connection)))

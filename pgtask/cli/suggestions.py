@@ -44,12 +44,15 @@ def _read(ctx: click.Context, read: Read) -> list[str]:
 
     def ask() -> None:
         try:
-            url = _url(ctx.find_root().params.get("database_url"))
-            if url is not None:
-                with closing(
-                    connect(url, application_name="pgtask completion", statement_timeout=PATIENCE)
-                ) as connection:
-                    found.extend(read(connection))
+            settings = load_settings({"database_url": ctx.find_root().params.get("database_url")})
+            # An embedded server only if it runs.
+            url = settings.database_url or embedded.status(settings.home).url
+            if url is None:
+                return
+            with closing(
+                connect(url, application_name="pgtask completion", statement_timeout=PATIENCE, pooled=settings.pooled)
+            ) as connection:
+                found.extend(read(connection))
         except Exception:  # noqa: BLE001, S110  nothing to say, and nobody to say it to
             pass
 
@@ -58,9 +61,3 @@ def _read(ctx: click.Context, read: Read) -> list[str]:
     asking.start()
     asking.join(PATIENCE)
     return [] if asking.is_alive() else found
-
-
-def _url(given: str | None) -> str | None:
-    """The database in use; an embedded server only if it runs."""
-    settings = load_settings({"database_url": given})
-    return settings.database_url or embedded.status(settings.home).url

@@ -83,12 +83,13 @@ def _persist(look: Callable[[Connection], int | None], interval: float) -> int:
     from pgtask.database import migrations
 
     name = click.get_current_context().command_path
-    with database(settings()) as url:
+    given = settings()
+    with database(given) as url:
         begun = away = False
         pause = 0.1
         while True:
             try:
-                with closing(connections.connect(url, application_name=name)) as connection:
+                with closing(connections.connect(url, application_name=name, pooled=given.pooled)) as connection:
                     if not begun:
                         migrations.check(connection)
                     while True:

@@ -49,11 +49,12 @@ def top(ctx: click.Context, interval: float, once: bool, json_output: bool) -> i
         with connected() as connection:
             _print_once(OverviewReader().read(connection), json_output)
         return DONE
-    with database(settings()) as url:
+    given = settings()
+    with database(given) as url:
         # A wrong URL or a missing schema is said before the screen is taken.
-        with closing(connect(url, application_name=ctx.command_path)) as connection:
+        with closing(connect(url, application_name=ctx.command_path, pooled=given.pooled)) as connection:
             migrations.check(connection)
-        _watch(Watcher(url, ctx.command_path, interval))
+        _watch(Watcher(url, ctx.command_path, interval, pooled=given.pooled))
     return DONE
 
 

@@ -42,9 +42,9 @@ class Sight:
 class Watcher:
     """A thread with a connection of its own, opened anew after an outage."""
 
-    def __init__(self, url: str, application_name: str, interval: float) -> None:
+    def __init__(self, url: str, application_name: str, interval: float, *, pooled: bool) -> None:
         """Looks every `interval` seconds, and at once after an action."""
-        self._url, self._name, self._interval = url, application_name, interval
+        self._url, self._name, self._interval, self._pooled = url, application_name, interval, pooled
         self._actions: queue.SimpleQueue[Action | None] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self.sight = Sight()
@@ -90,7 +90,9 @@ class Watcher:
         news: dict[str, object] = {}
         while not self._stopped.is_set():
             try:
-                with closing(connections.connect(self._url, application_name=self._name)) as connection:
+                with closing(
+                    connections.connect(self._url, application_name=self._name, pooled=self._pooled)
+                ) as connection:
                     reader = OverviewReader()
                     while not self._stopped.is_set():
                         self._show(overview=reader.read(connection), away_since=None, trouble="", **news)

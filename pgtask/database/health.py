@@ -112,7 +112,7 @@ def find_unknown_tasks(connection: Connection) -> list[UnknownTask]:
     return _rows(connection, UnknownTask, _UNKNOWN_TASKS, {"depth": DEPTH, "most": MOST})
 
 
-def read_route(url: str, connection: Connection, application_name: str) -> Route:
+def read_route(url: str, connection: Connection, application_name: str, *, pooled: bool = False) -> Route:
     """What lies between here and the server: asks twice on this connection and on a second one.
 
     A transaction pooler hands the server process that one of them leaves idle to the other, or gives one connection
@@ -120,7 +120,7 @@ def read_route(url: str, connection: Connection, application_name: str) -> Route
     """
     with translate_errors(url):
         first, offset, trip = _backend(connection)
-        with closing(connect(url, application_name=application_name, statement_timeout=None)) as other:
+        with closing(connect(url, application_name=application_name, statement_timeout=None, pooled=pooled)) as other:
             second, *_ = _backend(other)
             again = _backend(connection), _backend(other)
             steady = [pid for pid, *_ in again] == [first, second]

@@ -237,10 +237,12 @@ def _describe(holder: Holder) -> str:
             return f"standby {holder.name} holds back {holder.xid_age or 0:,} transactions"
 
 
-def check_route(route: Route) -> Iterator[Check]:
-    """Poolers in between, and the clocks at both ends."""
+def check_route(route: Route, pooled: bool = False) -> Iterator[Check]:
+    """Poolers in between, which is well with the setting `pooled`, and the clocks at both ends."""
     trip = f"round trip {duration(route.round_trip)}"
-    if route.pooled:
+    if route.pooled and pooled:
+        yield ok("route", f"a transaction pooler is in between, as set, {trip}")
+    elif route.pooled:
         yield warning(
             "route",
             f"a transaction pooler is in between, {trip}",

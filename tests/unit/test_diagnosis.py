@@ -171,6 +171,7 @@ def test_poolers_and_clocks_are_told() -> None:
     direct = Route(pooled=False, indirect=False, clock_offset=0.2, round_trip=0.01)
     assert verdicts(check_route(direct)) == {}
     assert verdicts(check_route(replace(direct, pooled=True, indirect=True))) == {"route": "warning"}
+    assert verdicts(check_route(replace(direct, pooled=True), pooled=True)) == {}
     assert "session pooler" in next(check_route(replace(direct, indirect=True))).found
     for offset, word in ((5.0, "ahead of"), (-5.0, "behind")):
         checks = list(check_route(replace(direct, clock_offset=offset)))
