@@ -11,7 +11,15 @@ from pgtask.model.wording import duration, plural, size
 
 INDEXES = frozenset(
     {
-        *("jobs_pkey", "jobs_lane", "jobs_unique_key", "runs_job_id", "runs_finished_at", "runs_unsuccessful"),
+        *(
+            "jobs_pkey",
+            "jobs_lane",
+            "jobs_unique_key",
+            "jobs_suspect",
+            "runs_job_id",
+            "runs_finished_at",
+            "runs_unsuccessful",
+        ),
         *("job_logs_pkey", "job_logs_logged_at", "tasks_pkey", "queues_pkey", "workers_pkey", "leader_pkey"),
         *("settings_pkey", "stats_minute_pkey"),
     }

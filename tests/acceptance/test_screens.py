@@ -102,10 +102,10 @@ def terminal(database: str, *arguments: str, **options: int) -> Iterator[Termina
 
 
 @contextlib.contextmanager
-def outage(database: str, server_url: str) -> Iterator[None]:
+def outage(database: str, pgtask_server: str) -> Iterator[None]:
     """The database of the test lets nobody in meanwhile but those who stay."""
     name = str(conninfo_to_dict(database)["dbname"])
-    with psycopg.connect(server_url, autocommit=True) as server:
+    with psycopg.connect(pgtask_server, autocommit=True) as server:
         allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
         server.execute(allow.format(sql.Identifier(name), sql.SQL("false")))
         try:
@@ -193,10 +193,10 @@ def test_it_fits_every_terminal_and_follows_its_size(
     assert codes == set()
 
 
-def test_an_outage_is_shown_and_survived(database: str, connection: Connection, server_url: str) -> None:
+def test_an_outage_is_shown_and_survived(database: str, connection: Connection, pgtask_server: str) -> None:
     with terminal(database, "top", "--interval", "100ms") as top:
         top.await_shown("0 pending")
-        with outage(database, server_url):
+        with outage(database, pgtask_server):
             top.await_shown("Database away since")
             insert(connection, "t", count=7)
             assert not top.shows("7 pending")
@@ -243,7 +243,7 @@ def tail(database: str, *arguments: str) -> Iterator[Tail]:
 
 
 def test_tail_tells_each_attempt_of_a_real_worker_once_through_an_outage(
-    database: str, connection: Connection, make_worker: Make, scene: Scene, server_url: str
+    database: str, connection: Connection, make_worker: Make, scene: Scene, pgtask_server: str
 ) -> None:
     make_worker()
     with tail(database) as following:
@@ -252,7 +252,7 @@ def test_tail_tells_each_attempt_of_a_real_worker_once_through_an_outage(
         eventually(lambda: [e for e in following.events if e["event"] == "started" and e["id"] == held], PATIENCE)
         insert(connection, "quick", count=300)
         (failing,) = insert(connection, "fail", {"times": 2})
-        with outage(database, server_url):
+        with outage(database, pgtask_server):
             eventually(lambda: following.said("Trying again"), PATIENCE)
             insert(connection, "quick", count=100)
         scene.open("go")

@@ -167,10 +167,10 @@ def test_a_server_process_shared_by_two_connections_betrays_a_pooler(
 
 
 @pytest.fixture
-def poor_role(database: str, server_url: str) -> Iterator[str]:
+def poor_role(database: str, pgtask_server: str) -> Iterator[str]:
     """The connection string of a role without any grant."""
     name = f"poor_{uuid4().hex[:8]}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
+    with psycopg.connect(pgtask_server, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
         yield make_conninfo(database, user=name)
         with psycopg.connect(database, autocommit=True) as own:
