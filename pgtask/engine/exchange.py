@@ -184,11 +184,9 @@ class Exchange:
 
     def _flush_due(self) -> bool:
         waiting = len(self._completer)
-        if not waiting:
-            return False
         if waiting >= BATCH or self._slots.idle() or not self._claiming:
-            return True
-        return time.monotonic() >= self._flush_at
+            return waiting > 0
+        return waiting > 0 and time.monotonic() >= self._flush_at
 
     def _hear(self) -> None:
         with contextlib.suppress(Empty):
