@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from pgtask.cli import parameters
+from pgtask.cli import completion, parameters
 from pgtask.cli.context import connected, note
 from pgtask.cli.errors import DONE, FAILED
 from pgtask.cli.output import (
@@ -44,9 +44,11 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("task")
+@click.argument("task", shell_complete=completion.task_names)
 @click.argument("payload", nargs=-1)
-@click.option("-q", "--queue", metavar="NAME", help="Queue; the task's unless given.")
+@click.option(
+    "-q", "--queue", metavar="NAME", shell_complete=completion.queue_names, help="Queue; the task's unless given."
+)
 @click.option("--priority", type=parameters.priority, help="low, normal, high, critical or -100…100.")
 @click.option("--delay", type=parameters.duration, help="Run it this much later, as 90s or 1h30m.")
 @click.option("--at", "scheduled_at", type=parameters.time, help="Run it at this time (ISO 8601).")

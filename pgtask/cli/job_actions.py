@@ -96,7 +96,7 @@ def _act_on_ids(connection: Connection, action: Action, ids: Sequence[int], json
         print_json(page_as_json([answer._asdict() for answer in answers]))
     for answer in () if json_output else answers:
         if on_terminal():
-            click.echo(_sentence(action, answer))
+            click.echo(sentence(action, answer))
         else:
             print_plain(answer.id, answer.answer or "not found", answer.detail)
     if any(answer.answer is None for answer in answers):
@@ -104,7 +104,8 @@ def _act_on_ids(connection: Connection, action: Action, ids: Sequence[int], json
     return FAILED if any(answer.answer not in action.done for answer in answers) else DONE
 
 
-def _sentence(action: Action, answer: Answer) -> str:
+def sentence(action: Action, answer: Answer) -> str:
+    """What came of it, for people."""
     if answer.answer is None:
         return f"There is no job {answer.id}."
     if answer.detail:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pgtask.cli import job_actions, parameters
+from pgtask.cli import completion, job_actions, parameters, tail
 from pgtask.cli.context import connected, note
 from pgtask.cli.job_views import JOB_COLUMNS, print_job
 from pgtask.cli.output import json_option, on_terminal, print_json, print_table
@@ -43,7 +43,7 @@ def _limit(text: str) -> int:
 
 @click.group()
 def jobs() -> None:
-    """List, show, cancel, retry and delete jobs."""
+    """List, show, follow, cancel, retry and delete jobs."""
 
 
 def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,14 +59,22 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
     decorated: Callable[..., Any] = command
     for option in (
         click.option("--tag", metavar="TAG", help="Jobs with this tag."),
-        click.option("--task", metavar="NAME", help="Jobs of this task; * stands for any text."),
-        click.option("-q", "--queue", metavar="NAME", help="Jobs of this queue."),
+        click.option(
+            "--task",
+            metavar="NAME",
+            shell_complete=completion.task_names,
+            help="Jobs of this task; * stands for any text.",
+        ),
+        click.option(
+            "-q", "--queue", metavar="NAME", shell_complete=completion.queue_names, help="Jobs of this queue."
+        ),
         click.option(
             "-s",
             "--status",
             "statuses",
             type=parameters.status,
             multiple=True,
+            shell_complete=completion.statuses,
             help=f"Jobs with one of these: {', '.join(JobStatus)}.",
         ),
     ):
@@ -164,3 +172,37 @@ def delete(ids: tuple[int, ...], wanted: JobFilter, **options: bool) -> int:
     This cannot be undone. Running ones are left alone. A filter without --status means all that have ended.
     """
     return job_actions.act(job_actions.DELETE, ids, wanted, FINAL, **options)
+
+
+TAIL_EPILOG = """\b
+With --json one object a line. Without ID:
+  {"event": "started" | "ended", "at", "id", "task", "queue", "attempt", "status",
+   "outcome", "seconds", "worker_id", "error_type", "error"}
+With ID, "event", "at" and "id" and, by event:
+  started   attempt, worker_id
+  log       attempt, line, level, message
+  progress  progress, message
+  ended     attempt, outcome, seconds, worker_id, error_type, error
+  status    status"""
+
+
+@jobs.command("tail", epilog=TAIL_EPILOG)
+@click.argument("job_id", type=parameters.job_id, metavar="[ID]", required=False)
+@filter_options
+@click.option(
+    "--interval", type=parameters.time_limit, metavar="DURATION", default="1s", help="Time between two looks; 1s."
+)
+@json_option
+def tail_jobs(job_id: int | None, wanted: JobFilter, interval: float, json_output: bool) -> int:
+    """Follow jobs as they start and end, or one job until it ends.
+
+    A status is the one that the job has afterwards; jobs that wait are in `jobs list`. An attempt shorter than the
+    interval shows only its end. An outage of the database is waited out, and nothing that happened meanwhile is left
+    out. With ID: its log lines, progress and attempts; exits with 0 when it completed, else 1. In a pipe the columns
+    are: time, id, event, status, outcome, task, queue, attempt, seconds, worker, error.
+    """
+    if job_id is not None and wanted:
+        raise click.UsageError("Give an ID or a filter, not both.")
+    if job_id is not None:
+        return tail.follow_job(job_id, interval, json_output)
+    return tail.follow_jobs(wanted, interval, json_output)

@@ -32,15 +32,18 @@ TREE: Mapping[str, Mapping[str, Branch]] = {
     },
     "Jobs": {
         "enqueue": Branch("enqueue", "enqueue", "Enqueue a job."),
-        "jobs": Branch("jobs", "jobs", "List, show, cancel, retry and delete jobs."),
+        "jobs": Branch("jobs", "jobs", "List, show, follow, cancel, retry and delete jobs."),
     },
     "Operate": {
         "queues": Branch("queues", "queues", "List, change, pause and resume queues."),
         "workers": Branch("workers", "workers", "List, show and stop workers."),
         "tasks": Branch("tasks", "tasks", "List the tasks that workers have registered."),
+        "top": Branch("top", "top", "Watch queues, workers and jobs live."),
         "stats": Branch("stats", "stats", "Throughput, errors and times of the last hour."),
+        "doctor": Branch("doctor", "doctor", "Check server, schema and fleet, and say what to do."),
         "config": Branch("config", "config", "Show the settings in force."),
         "bench": Branch("bench", "bench", "Measure this machine and database."),
+        "completion": Branch("completion", "completion", "Print the script that completes commands in a shell."),
     },
 }
 BRANCHES = {name: branch for branches in TREE.values() for name, branch in branches.items()}

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pgtask.cli import parameters
+from pgtask.cli import completion, parameters
 from pgtask.cli.context import connected
 from pgtask.cli.output import json_option, on_terminal, print_fields, print_json, print_plain, print_table
 from pgtask.cli.queue_views import COUNTS, QUEUE_COLUMNS, counted, oldest, print_done, settings_fields, state
@@ -100,7 +100,7 @@ def create(name: str, json_output: bool, **options: Any) -> None:
 
 
 @queues.command("set")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.queue_names)
 @setting_options
 @json_option
 def set_queue(name: str, json_output: bool, **options: Any) -> None:
@@ -117,7 +117,7 @@ def set_queue(name: str, json_output: bool, **options: Any) -> None:
 
 
 @queues.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=completion.queue_names)
 @json_option
 def pause(names: tuple[str, ...], json_output: bool) -> None:
     """Pause queues.
@@ -125,7 +125,7 @@ def pause(names: tuple[str, ...], json_output: bool) -> None:
     Nothing more is started, running jobs finish, and jobs may still be enqueued.
     """
     with connected() as connection:
-        paused = store.pause_queues(connection, names, _user())
+        paused = store.pause_queues(connection, names, user())
     if json_output:
         items = [queue._asdict() | {"paused_at": instant(queue.paused_at)} for queue in paused]
         print_json(page_as_json(items))
@@ -135,7 +135,7 @@ def pause(names: tuple[str, ...], json_output: bool) -> None:
 
 
 @queues.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=completion.queue_names)
 @json_option
 def resume(names: tuple[str, ...], json_output: bool) -> None:
     """Resume queues."""
@@ -150,7 +150,7 @@ def resume(names: tuple[str, ...], json_output: bool) -> None:
 
 
 @queues.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.queue_names)
 @window_option
 @json_option
 def stats(name: str, window: float, json_output: bool) -> None:
@@ -176,7 +176,7 @@ def stats(name: str, window: float, json_output: bool) -> None:
 
 
 @queues.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.queue_names)
 @json_option
 def delete(name: str, json_output: bool) -> None:
     """Delete the settings of a queue.
@@ -196,7 +196,8 @@ def _changes(options: dict[str, Any]) -> dict[str, Any]:
     return {name: None if value == parameters.INHERIT else value for name, value in given.items()}
 
 
-def _user() -> str | None:
+def user() -> str | None:
+    """The name of who is at the keyboard, None when the system has none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

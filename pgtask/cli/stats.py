@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from pgtask.cli.completion import queue_names
 from pgtask.cli.context import connected
 from pgtask.cli.output import json_option, on_terminal, print_json, print_plain, print_table
 from pgtask.cli.statistics_views import TALLY_COLUMNS, print_summary, window_option
@@ -13,7 +14,7 @@ from pgtask.model.serialise import statistics_as_json
 
 @click.command()
 @window_option
-@click.option("-q", "--queue", metavar="NAME", help="Only this queue.")
+@click.option("-q", "--queue", metavar="NAME", shell_complete=queue_names, help="Only this queue.")
 @json_option
 def stats(window: float, queue: str | None, json_output: bool) -> None:
     """Show throughput, errors and times by queue and task."""

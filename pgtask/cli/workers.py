@@ -46,11 +46,13 @@ def _up(worker: WorkerRecord) -> float:
     return (end - worker.started_at).total_seconds()
 
 
-def _cpu(worker: WorkerRecord) -> str:
+def cpu(worker: WorkerRecord) -> str:
+    """The share of a core that it uses."""
     return DASH if worker.cpu_percent is None else f"{worker.cpu_percent:.0f} %"
 
 
-def _memory(worker: WorkerRecord) -> str:
+def memory(worker: WorkerRecord) -> str:
+    """The memory that its processes hold."""
     return DASH if worker.rss_bytes is None else size(worker.rss_bytes)
 
 
@@ -85,8 +87,8 @@ WORKER_COLUMNS: tuple[Column[WorkerRecord], ...] = (
         plain=lambda worker: instant(worker.started_at),
         right=True,
     ),
-    Column(title="CPU", show=_cpu, plain=lambda worker: worker.cpu_percent, right=True),
-    Column(title="MEMORY", show=_memory, plain=lambda worker: worker.rss_bytes, right=True),
+    Column(title="CPU", show=cpu, plain=lambda worker: worker.cpu_percent, right=True),
+    Column(title="MEMORY", show=memory, plain=lambda worker: worker.rss_bytes, right=True),
     Column(title="HOST", show=lambda worker: worker.host, shrinks=True, wide=True),
     Column(title="PID", show=lambda worker: str(worker.pid), wide=True, right=True),
     Column(title="VERSION", show=lambda worker: worker.version, wide=True),
@@ -148,8 +150,8 @@ def _fields(worker: WorkerRecord) -> list[tuple[str, str]]:
         ("Last heard", with_relative(worker.heartbeat_at)),
         ("Asked to stop", with_relative(worker.stopping_at)),
         ("Ended at", with_relative(worker.dead_at)),
-        ("CPU", _cpu(worker)),
-        ("Memory", _memory(worker)),
+        ("CPU", cpu(worker)),
+        ("Memory", memory(worker)),
     ]
     return [(name, value) for name, value in fields if value != DASH]
 

@@ -147,7 +147,7 @@ def _find(connection: Connection, wanted: JobFilter, before: int | None, limit: 
 
 
 def _arguments(wanted: JobFilter, before: int | None, limit: int) -> dict[str, Any]:
-    task = None if wanted.task is None else _like(wanted.task)
+    task = None if wanted.task is None else like(wanted.task)
     return {
         "before": before,
         "limit": limit,
@@ -158,7 +158,8 @@ def _arguments(wanted: JobFilter, before: int | None, limit: int) -> dict[str, A
     }
 
 
-def _like(pattern: str) -> str:
+def like(pattern: str) -> str:
+    """A pattern of LIKE for a name in which `*` stands for any text."""
     for special in "\\%_":
         pattern = pattern.replace(special, f"\\{special}")
     return pattern.replace("*", "%")

@@ -41,6 +41,12 @@ def list_queues(connection: Connection) -> list[QueueRecord]:
         return _list(connection, None)
 
 
+def known_queues(connection: Connection) -> list[str]:
+    """The names of all queues."""
+    with reading(connection), connection.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(_KNOWN).fetchall()
+
+
 def read_queue(connection: Connection, name: str) -> QueueRecord:
     """One queue. Raises QueueNotFoundError."""
     with reading(connection):

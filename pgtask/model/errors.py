@@ -99,3 +99,7 @@ class WorkerNotFoundError(PgTaskError):
 
 class TimeLimitError(PgTaskError):
     """PostgreSQL did not finish a statement within its time limit."""
+
+
+class NotSeenError(PgTaskError):
+    """Something could not be looked at; the message says why."""

@@ -1,0 +1,63 @@
+"""Names from the database for a shell that completes: soon, or none."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import closing
+
+import click
+from click.shell_completion import CompletionItem
+
+from pgtask.cli.text import clean
+from pgtask.config import load_settings
+from pgtask.database import embedded, fleet, queues
+from pgtask.database.connection import Connection, connect
+
+PATIENCE = 0.5
+"""Seconds that a person who pressed Tab waits for the database."""
+
+MOST = 500
+
+Read = Callable[[Connection], list[str]]
+
+
+def queue_names(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+    """Names of queues."""
+    return _items(ctx, queues.known_queues, incomplete)
+
+
+def task_names(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+    """Names of tasks that workers have registered."""
+    return _items(ctx, lambda connection: [task.name for task in fleet.list_tasks(connection)], incomplete)
+
+
+def _items(ctx: click.Context, read: Read, incomplete: str) -> list[CompletionItem]:
+    # The shell would show them as they are, so none may steer the terminal.
+    names = [name for name in _read(ctx, read) if name.startswith(incomplete) and clean(name) == name]
+    return [CompletionItem(name) for name in names[:MOST]]
+
+
+def _read(ctx: click.Context, read: Read) -> list[str]:
+    """What is read within PATIENCE; nothing when it is not, whatever the reason: a shell has no place for errors."""
+    found: list[str] = []
+
+    def ask() -> None:
+        try:
+            settings = load_settings({"database_url": ctx.find_root().params.get("database_url")})
+            # An embedded server only if it runs.
+            url = settings.database_url or embedded.status(settings.home).url
+            if url is None:
+                return
+            with closing(
+                connect(url, application_name="pgtask completion", statement_timeout=PATIENCE, pooled=settings.pooled)
+            ) as connection:
+                found.extend(read(connection))
+        except Exception:  # noqa: BLE001, S110  nothing to say, and nobody to say it to
+            pass
+
+    # A thread that the process does not wait for at its end: names of hosts are looked up without a time limit.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(PATIENCE)
+    return [] if asking.is_alive() else found
