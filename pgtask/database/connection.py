@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg import conninfo
 
-from pgtask.model.errors import ConfigurationError, DatabaseUnavailableError, SchemaError
+from pgtask.model.errors import ConfigurationError, DatabaseUnavailableError, NotAllowedError, SchemaError
 
 Connection = psycopg.Connection[Any]
 
@@ -114,7 +114,7 @@ def refusal(error: BaseException) -> str | None:
 
 @contextmanager
 def translate_errors(url: str = "") -> Iterator[None]:
-    """Turns psycopg's errors about a lost server or a missing schema into pgtask's own."""
+    """Turns psycopg's errors about a lost server, a missing schema or missing rights into pgtask's own."""
     try:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
@@ -124,6 +124,10 @@ def translate_errors(url: str = "") -> Iterator[None]:
     except psycopg.errors.UndefinedFunction as error:
         raise SchemaError(
             f"The pgtask schema is older than this version ({one_line(error)}). Run: pgtask db migrate"
+        ) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise NotAllowedError(
+            f"This database role may not do that ({one_line(error)}). See: pgtask db grant --help"
         ) from error
     except psycopg.Error as error:
         if lost(error):

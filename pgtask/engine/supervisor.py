@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 
 from pgtask.database import migrations, ownership
-from pgtask.database.connection import Connection, connect, lost, one_line
+from pgtask.database.connection import Connection, connect, lost, one_line, translate_errors
 from pgtask.database.notifications import Message
 from pgtask.engine.drainer import Drainer
 from pgtask.engine.heartbeat import Heartbeat
@@ -88,7 +88,7 @@ class Supervisor:
         url, options = self._options.database_url, self._options
         undertaker = Undertaker(url, self._worker_id)
         self._team = team = Team(options, self._worker_id, undertaker)
-        heartbeat = Heartbeat(url, self._worker_id, options.lease, team.held, self._beat)
+        self._heartbeat = heartbeat = Heartbeat(url, self._worker_id, options.lease, team.held, self._beat)
         upkeep = Upkeep(url, self._worker_id, options.lease)
         listener = Listener(url, self._worker_id, self._notified)
         drainer = Drainer(url, self._worker_id, options.queues, team.idle_tasks, self._ask_stop)
@@ -119,7 +119,7 @@ class Supervisor:
         pause, logged = 0.1, 0.0
         while not self._received:
             try:
-                with self._connect() as connection:
+                with translate_errors(self._options.database_url), self._connect() as connection:
                     migrations.check(connection)
                     self._worker_id = self._insert_row(connection)
                 logs.configure(self._options.log_level, self._options.log_format, worker=self._worker_id)
@@ -167,11 +167,14 @@ class Supervisor:
             self._team.tell({"cancel": id, "attempt": attempt})
 
     def _notified(self, message: Message) -> None:
+        # Any login may send a notice, so nothing is stopped on its word: the heartbeat asks whether it is true.
         if "stop" in message:
             if message["stop"] == self._worker_id:
-                self._ask_stop()
-        elif "cancel" not in message or message["worker"] == self._worker_id:
+                self._heartbeat.hasten()
+        elif "cancel" not in message:
             self._team.tell(message)
+        elif message["worker"] == self._worker_id:
+            self._heartbeat.hasten()
 
     def _ask_stop(self) -> None:
         self._stop_asked = True
