@@ -19,7 +19,8 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from testcontainers.core.container import DockerContainer
 
-from pgtask.database import embedded, migrations
+from pgtask.database import embedded, migrations, roles
+from tests.logins import Logins, made_logins
 from tests.support import eventually
 
 IMAGE = "postgres:18"
@@ -120,6 +121,21 @@ def reader(server_url: str, template: str) -> Iterator[psycopg.Connection]:
         url = make_conninfo(server_url, dbname=name, options="-c default_transaction_read_only=on")
         with psycopg.connect(url, autocommit=True) as opened:
             yield opened
+
+
+@pytest.fixture
+def logins(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Logins]:
+    """Logins of the test's database; what the roles are called is the test's own as long as it runs."""
+    with made_logins(database) as made:
+        monkeypatch.setattr(roles, "PREFIX", made.prefix)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def members(server_url: str, template: str) -> Iterator[dict[str, str]]:
+    """A database as a login of each role sees it, and as a stranger does; for tests that leave nothing behind."""
+    with _new_database(server_url, template) as name, made_logins(make_conninfo(server_url, dbname=name)) as made:
+        yield {"stranger": made.make(None)} | {role.value: made.make(role) for role in roles.Role}
 
 
 @contextlib.contextmanager
