@@ -43,8 +43,8 @@ ALLOWED = {
     "WRO": """
         count_tagged_jobs explain_job find_ended_jobs find_live_jobs find_ownerless find_run_attempts find_running_jobs
         find_unsuccessful_jobs known_queues largest_file_jobs list_logs list_queues list_runs list_tasks list_workers
-        read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs sum_completed_jobs
-        sum_file_jobs sweep_lanes
+        read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs
+        sum_completed_jobs sum_file_jobs sweep_lanes
     """,
 }
 # COPY, LISTEN, SET, and what only an owner runs.
