@@ -212,6 +212,20 @@ def test_a_unique_key_held_open_keeps_no_job_from_being_run(
         assert work.end(ids[3], 1, delay=0)
 
 
+def test_queues_without_number_do_not_reach_a_worker_that_names_its_own(
+    logins: Logins, connection: Connection, make_work: Any
+) -> None:
+    insert(connection, "t")
+    with psycopg.connect(logins.make(Role.ENQUEUER), autocommit=True) as producer:
+        producer.execute(
+            "INSERT INTO pgtask.jobs (task, queue, priority) SELECT 't', 'q' || n, 100 FROM generate_series(1, 999) n"
+        )
+
+    lanes = make_work().connection.sweep(["default", "other"])
+
+    assert [(lane.queue, lane.priority) for lane in lanes] == [("default", 1)]
+
+
 def test_the_name_of_a_key_is_not_told_by_its_conflict(logins: Logins, connection: Connection) -> None:
     insert(connection, "t", {"secret": "hidden"}, unique_key="hidden@example.org")
 
