@@ -9,11 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgtask import PayloadError, PgTask
+from pgtask import NotAllowedError, PayloadError, PgTask
 from pgtask.database import jobs
 from pgtask.database.roles import Role
 from pgtask.engine.task import Task
-from pgtask.model.errors import NotAllowedError
 from tests.command_line import add_live_worker, add_run, answer, lines, run
 from tests.logins import Logins
 from tests.rows import insert, job, live, number
