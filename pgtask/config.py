@@ -43,9 +43,17 @@ class Settings:
     """Queues a worker serves; None means all."""
     processes: int = field(default_factory=available_cores)
     concurrency: int = 10
+    isolation: str = "thread"
+    """thread: an executor runs many jobs side by side; process: each runs one at a time."""
     lease: float = 30.0
     poll: float = 1.0
     grace: float = 30.0
+    kill_after: float = 5.0
+    """How long a job that was asked to stop, or has overrun its timeout, gets before its process is ended."""
+    max_jobs: int | None = None
+    """An executor is replaced after so many jobs; None means never."""
+    max_rss: int | None = None
+    """An executor is replaced when it has more bytes of memory; None means never."""
     listen: bool = True
     name: str | None = None
     log_level: str = "info"
@@ -227,6 +235,16 @@ def _one_of(*choices: str) -> Callable[[object], str]:
     return parse
 
 
+def _size(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    match = re.fullmatch(r"(\d+)\s*(B|KB|MB|GB)?", _text(value), re.IGNORECASE)
+    if match is None or not int(match[1]):
+        raise ValueError(f"{value!r} is no size: give bytes, or a text such as '512MB'")
+    factor: int = 1000 ** ("B", "KB", "MB", "GB").index((match[2] or "B").upper())
+    return int(match[1]) * factor
+
+
 _PARSERS: dict[str, Callable[[object], Any]] = {
     "database_url": _url,
     "app": _text,
@@ -234,9 +252,13 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "queues": _queues,
     "processes": _positive,
     "concurrency": _positive,
+    "isolation": _one_of("thread", "process"),
     "lease": _positive_duration,
     "poll": _positive_duration,
     "grace": _duration,
+    "kill_after": _duration,
+    "max_jobs": _positive,
+    "max_rss": _size,
     "listen": _flag,
     "name": _text,
     "log_level": _one_of(*LOG_LEVELS),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import signal
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -28,6 +29,10 @@ PORT = 5432
 
 # A crash of the server loses nothing that a test would miss.
 SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+# A job in a shell's background ignores INT and passes that on; the programs that the tests start must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pgtask.cli.output import Column, json_option, print_json, print_table
 from pgtask.config import Settings, mask_secrets
 from pgtask.model.wording import duration
 
-DURATIONS = frozenset({"lease", "poll", "grace"})
+DURATIONS = frozenset({"lease", "poll", "grace", "kill_after"})
 
 # What a setting that is not given means.
 MEANINGS = {
@@ -21,6 +21,8 @@ MEANINGS = {
     "app": "built-in tasks",
     "queues": "all",
     "name": "host name",
+    "max_jobs": "no limit",
+    "max_rss": "no limit",
 }
 
 

@@ -14,9 +14,18 @@ from pgtask.config import LOG_FORMATS, LOG_LEVELS
 @click.option("-q", "--queues", metavar="A,B", help="Queues to serve; all unless given.")
 @click.option("--processes", type=parameters.positive, metavar="NUMBER", help="Executors; one per core unless given.")
 @click.option("-c", "--concurrency", type=parameters.positive, metavar="NUMBER", help="Jobs at once in each; 10.")
+@click.option(
+    "--isolation",
+    type=click.Choice(["thread", "process"]),
+    metavar="KIND",
+    help="thread, or process: one job at a time in each executor.",
+)
 @click.option("--lease", type=parameters.time_limit, metavar="DURATION", help="Its jobs are rescued after this; 30s.")
 @click.option("--poll", type=parameters.time_limit, metavar="DURATION", help="Longest time between two looks; 1s.")
 @click.option("--grace", type=parameters.duration, help="Time for jobs to end at shutdown; 30s.")
+@click.option("--kill-after", type=parameters.duration, help="From asking a job to stop to ending it by force; 5s.")
+@click.option("--max-jobs", type=parameters.positive, metavar="NUMBER", help="Replace an executor after so many.")
+@click.option("--max-rss", metavar="SIZE", help="Replace an executor that has more memory, such as 512MB.")
 @click.option("--drain", is_flag=True, help="Exit when nothing is left to run.")
 @click.option("--no-listen", is_flag=True, help="Only poll, as behind a transaction pooler.")
 @click.option("--name", metavar="NAME", help="Name to be listed under; else from the host.")
@@ -35,8 +44,9 @@ from pgtask.config import LOG_FORMATS, LOG_LEVELS
 def worker(drain: bool, no_listen: bool, **flags: object) -> int:
     """Run jobs until stopped.
 
-    The first TERM or INT takes no more jobs and gives the running ones the grace period; the second
-    gives them back at once.
+    The first TERM or INT takes no more jobs and gives the running ones the grace period; the second,
+    or QUIT, gives them back at once. HUP replaces the executors one by one, which then run the code
+    of now; TSTP takes no more jobs until CONT; USR1 logs what runs, with all stacks.
     """
     from pgtask.engine.options import WorkerOptions
     from pgtask.engine.supervisor import run_worker

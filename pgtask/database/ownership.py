@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 
 from pgtask.database import statements
+from pgtask.database.outcomes import Endings
 
 _REGISTER = statements.load("register_worker")
 _HEARTBEAT = statements.load("heartbeat")
@@ -16,6 +17,7 @@ _END_WORKER = statements.load("end_worker")
 _BURY = statements.load("bury_workers")
 _OWNERLESS = statements.load("find_ownerless")
 _RECENT_DEATHS = statements.load("recent_deaths")
+_END_JOBS = statements.load("end_jobs")
 _FREE = statements.load("free_jobs")
 _END_BACKENDS = statements.load("end_backends")
 _REMAINING = statements.load("remaining_jobs")
@@ -33,6 +35,7 @@ class Beat:
     stop: bool = False
     lost: list[Pair] = field(default_factory=list)
     cancel: list[Pair] = field(default_factory=list)
+    suspects: int = 0
 
 
 def register(
@@ -68,15 +71,19 @@ def heartbeat(
     worker_id: int,
     held: Sequence[Pair],
     *,
+    tasks: Sequence[str] = (),
+    queues: Sequence[str] | None = None,
     running: int,
     cpu_percent: float | None,
     rss_bytes: int | None,
 ) -> Beat:
-    """Renews the lease and learns what became of the jobs held."""
+    """Renews the lease; learns what became of the jobs held, and how many suspects wait in these tasks and queues."""
     arguments = {
         "worker_id": worker_id,
         "ids": [pair[0] for pair in held],
         "attempts": [pair[1] for pair in held],
+        "tasks": list(tasks),
+        "queues": None if queues is None else list(queues),
         "running": running,
         "cpu_percent": cpu_percent,
         "rss_bytes": rss_bytes,
@@ -87,6 +94,8 @@ def heartbeat(
             beat.lost.append((id, attempt))
         elif kind == "cancel":
             beat.cancel.append((id, attempt))
+        elif kind == "suspects":
+            beat.suspects = id
         else:
             beat.alive = True
             beat.stop = kind == "stop"
@@ -126,10 +135,11 @@ def free(
     outcome: str,
     error: str | None,
     held: Sequence[Pair] = (),
+    suspects: Sequence[int] = (),
 ) -> list[Pair]:
     """Frees the running jobs of workers, or of one executor, but those `held`; returns (job id, attempt) pairs.
 
-    `started` are the ids that leave a run with `outcome` and `error`; None means all.
+    `started` are the ids that leave a run with `outcome` and `error`; None means all. `suspects` next run alone.
     """
     arguments = {
         "worker_ids": worker_ids,
@@ -140,8 +150,15 @@ def free(
         "outcome": outcome,
         "error_type": None,
         "error": error,
+        "suspect_ids": list(suspects),
     }
     return [(row[0], row[1]) for row in connection.execute(_FREE, arguments, prepare=False)]
+
+
+def end(connection: psycopg.Connection[Any], worker_id: int, executor: int, endings: Endings) -> None:
+    """Ends attempts of an executor that can no longer do so itself."""
+    owner = {"worker_id": worker_id, "executor": executor}
+    connection.execute(_END_JOBS, owner | endings.arguments(), prepare=False)
 
 
 def end_backends(connection: psycopg.Connection[Any], application_name: str) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -17,8 +17,10 @@ import psycopg
 from pgtask.database import arrays, ownership, statements
 from pgtask.database import connection as connections
 from pgtask.database.arrays import Float8Array, Int4Array, Int8Array
+from pgtask.database.outcomes import Completions, Endings, Notes
 
 _CLAIM = statements.load("claim_jobs")
+_CLAIM_SUSPECTS = statements.load("claim_suspects")
 _ADVANCE = statements.load("advance_lane")
 _SWEEP = statements.load("sweep_lanes")
 _GATE = statements.load("open_gate")
@@ -69,46 +71,6 @@ class ClaimRequest:
     after_times: list[datetime]
     after_ids: list[int]
     limit: int
-
-
-@dataclass(slots=True)
-class Completions:
-    """Attempts that completed. Ages are seconds from the event to this moment."""
-
-    ids: list[int] = field(default_factory=list)
-    attempts: list[int] = field(default_factory=list)
-    started: list[float] = field(default_factory=list)
-    ended: list[float] = field(default_factory=list)
-    results: list[str | None] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Endings:
-    """Attempts that ended otherwise. `finals` ends the job whatever retries are left; `delays` (seconds) replaces the
-    backoff; `started` None means that the attempt never began."""
-
-    ids: list[int] = field(default_factory=list)
-    attempts: list[int] = field(default_factory=list)
-    started: list[float | None] = field(default_factory=list)
-    ended: list[float] = field(default_factory=list)
-    outcomes: list[str] = field(default_factory=list)
-    finals: list[bool] = field(default_factory=list)
-    delays: list[float | None] = field(default_factory=list)
-    error_types: list[str | None] = field(default_factory=list)
-    errors: list[str | None] = field(default_factory=list)
-    tracebacks: list[str | None] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Notes:
-    """Notes of running attempts.
-
-    Progress is job id: (attempt, percent, message); a log line is (job id, monotonic instant, attempt, number, level,
-    message).
-    """
-
-    progress: dict[int, tuple[int, int, str | None]] = field(default_factory=dict)
-    logs: list[tuple[int, float, int, int, str, str]] = field(default_factory=list)
 
 
 class Exchanged(NamedTuple):
@@ -172,10 +134,12 @@ class WorkConnection:
                         "started": Float8Array(completions.started),
                         "ended": Float8Array(completions.ended),
                         "results": completions.results if any(completions.results) else None,
+                        "cpu_seconds": completions.cpu_seconds or None,
+                        "peak_rss_bytes": completions.peak_rss_bytes or None,
                     },
                 )
             if endings is not None:
-                ended = self._run(_END, self._ending_arguments(endings))
+                ended = self._run(_END, endings.arguments())
             if claim is not None:
                 claimed = self._run(
                     _CLAIM,
@@ -197,10 +161,6 @@ class WorkConnection:
 
     def _run(self, query: bytes, arguments: dict[str, Any]) -> psycopg.Cursor[Any]:
         return self._connection.execute(query, self._identity | arguments, prepare=True, binary=True)
-
-    @staticmethod
-    def _ending_arguments(endings: Endings) -> dict[str, Any]:
-        return {name: getattr(endings, name) for name in Endings.__slots__}
 
     def _write_notes(self, notes: Notes) -> None:
         if notes.progress:
@@ -244,6 +204,12 @@ class WorkConnection:
         if claimable > limit:
             return claimed, None, True
         return claimed, Position(last_time, last_id), examined == examine
+
+    def claim_suspects(self, queues: Sequence[str] | None, limit: int, tasks: list[str]) -> list[ClaimedRow]:
+        """Claims up to `limit` suspects in these queues (None: all)."""
+        arguments = {"queues": None if queues is None else list(queues), "limit": limit, "tasks": tasks}
+        rows: list[ClaimedRow] = self._run(_CLAIM_SUSPECTS, arguments).fetchall()
+        return rows
 
     def sweep(self, queues: Sequence[str] | None) -> list[LaneRow]:
         """The lanes that hold jobs in these queues (None: all)."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from pgtask.engine.job import Job
-from pgtask.engine.task import Task, TaskDefaults, checked_retries, checked_timeout, task_name
+from pgtask.engine.task import Task, TaskDefaults, checked_isolation, checked_retries, checked_timeout, task_name
 from pgtask.model.errors import PgTaskError, TaskError
 from pgtask.model.retry import RetryPolicy
 from pgtask.model.status import parse_priority
@@ -48,6 +48,8 @@ class PgTask:
         max_retries: int | None = None,
         retry: RetryPolicy | None = None,
         timeout: float | str | timedelta | None = None,
+        isolation: Literal["process"] | None = None,
+        memory_limit: int | None = None,
     ) -> Callable[[F], Task[F]]: ...
 
     def task(
@@ -60,12 +62,16 @@ class PgTask:
         max_retries: int | None = None,
         retry: RetryPolicy | None = None,
         timeout: float | str | timedelta | None = None,
+        isolation: Literal["process"] | None = None,
+        memory_limit: int | None = None,
     ) -> Task[F] | Callable[[F], Task[F]]:
         """Registers a function, plain or `async def`, as a task; with or without options.
 
         `name` is `module.function` unless given; `max_retries` counts the attempts after the first (default 3, 0 none,
         -1 no limit); `retry` is a policy such as `Retry.exponential(60, max_delay=3600)`; `timeout` of an attempt is in
-        seconds or a text such as "5m". Raises TaskError for a bad or a second declaration.
+        seconds or a text such as "5m". With `isolation="process"` an attempt has a process to itself, where it can be
+        ended by force and be limited to `memory_limit` bytes of memory. Raises TaskError for a bad or a second
+        declaration.
         """
 
         def register(function: F) -> Task[F]:
@@ -79,6 +85,8 @@ class PgTask:
                     max_retries=None if max_retries is None else checked_retries(max_retries),
                     retry=retry or RetryPolicy(),
                     timeout=None if timeout is None else checked_timeout(timeout),
+                    isolation=checked_isolation(isolation, memory_limit),
+                    memory_limit=memory_limit,
                 )
             except ValueError as error:
                 raise TaskError(f"Task {chosen}: {error}") from None

@@ -13,6 +13,7 @@ class Attempt:
         "cancelled",
         "claimed_at",
         "context",
+        "cpu_seconds",
         "delay",
         "ended_at",
         "error",
@@ -22,6 +23,7 @@ class Attempt:
         "mark",
         "outcome",
         "payload",
+        "peak_rss_bytes",
         "priority",
         "queue",
         "result",
@@ -64,6 +66,8 @@ class Attempt:
         self.final = False
         self.delay: float | None = None
         self.cancelled = False
+        self.cpu_seconds: float | None = None
+        self.peak_rss_bytes: int | None = None
         self.context: Any = None
 
     @property

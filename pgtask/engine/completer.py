@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from operator import attrgetter
 
 from pgtask.database.connection import refusal
-from pgtask.database.work import Completions, Endings, Exchanged, WorkConnection
+from pgtask.database.outcomes import Completions, Endings
+from pgtask.database.work import Exchanged, WorkConnection
 from pgtask.engine.attempt import Attempt
 from pgtask.engine.prefetch import Prefetch
 
@@ -80,6 +81,9 @@ class Completer:
                 done.started.append(started or 0.0)
                 done.ended.append(now - attempt.ended_at)
                 done.results.append(attempt.result)
+                if attempt.cpu_seconds is not None:
+                    done.cpu_seconds.append(attempt.cpu_seconds)
+                    done.peak_rss_bytes.append(attempt.peak_rss_bytes)
             else:
                 ends.ids.append(attempt.id)
                 ends.attempts.append(attempt.attempt)
@@ -91,6 +95,8 @@ class Completer:
                 ends.error_types.append(attempt.error_type)
                 ends.errors.append(attempt.error)
                 ends.tracebacks.append(attempt.traceback)
+                ends.cpu_seconds.append(attempt.cpu_seconds)
+                ends.peak_rss_bytes.append(attempt.peak_rss_bytes)
         return (done if done.ids else None), (ends if ends.ids else None)
 
     def settle(self, exchanged: Exchanged) -> None:

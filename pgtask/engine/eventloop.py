@@ -122,7 +122,6 @@ class EventLoop:
             self._start(attempt)
 
     def _start(self, attempt: Attempt) -> None:
-        self._marks.start(attempt.mark)
         self._running[attempt] = self._loop.create_task(self._run(attempt))
 
     async def _run(self, attempt: Attempt) -> None:
@@ -132,7 +131,8 @@ class EventLoop:
             conclude(attempt, JobCancelled("the job was cancelled"))
             self._end(attempt)
             return
-        attempt.started_at = time.monotonic()
+        attempt.started_at = started_at = time.monotonic()
+        self._marks.start(attempt.mark, started_at)
         # Everything is caught in here: SystemExit and KeyboardInterrupt would otherwise end the loop for all.
         try:
             value = await self._call(attempt)
@@ -163,12 +163,16 @@ class EventLoop:
         if attempt.timeout is None:
             return await self._handlers.call(attempt)
         limit = asyncio.timeout(attempt.timeout)
+        trace = None
         try:
             async with limit:
-                return await self._handlers.call(attempt)
-        except TimeoutError as error:
+                try:
+                    return await self._handlers.call(attempt)
+                except asyncio.CancelledError as error:
+                    # It shows where the handler was, which the error made of it does not before Python 3.11.4.
+                    trace = error.__traceback__
+                    raise
+        except TimeoutError:
             if limit.expired():
-                # Its cause, the cancellation, shows where the handler was.
-                trace = (error.__cause__ or error).__traceback__
                 raise JobTimeout("the attempt overran its timeout").with_traceback(trace) from None
             raise

@@ -15,7 +15,8 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from pgtask.database.connection import lost, one_line, refusal
-from pgtask.database.work import ClaimedRow, ClaimRequest, Notes, WorkConnection
+from pgtask.database.outcomes import Notes
+from pgtask.database.work import ClaimedRow, ClaimRequest, WorkConnection
 from pgtask.engine.attempt import Attempt
 from pgtask.engine.bell import NEWS, OTHER, Bell
 from pgtask.engine.claimer import Claimer
@@ -63,6 +64,7 @@ class Exchange:
         self._actions: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._sleeping = False
         self._claiming = True
+        self._quiet = False
         self._unanswered = False
         self._away_logged = 0.0
         self._give_back_at = 0.0
@@ -84,13 +86,24 @@ class Exchange:
             self._sleeping = False
             self._bell.ring(OTHER)
 
+    def quiet(self, on: bool) -> None:
+        """Claims nothing more and gives back what no slot has begun, or goes on claiming."""
+        self.call(lambda: self._set_quiet(on))
+
+    def _set_quiet(self, on: bool) -> None:
+        self._quiet = on
+        if on:
+            self._give_back(self._slots.withdraw())
+        else:
+            self._claimer.wake()
+
     def stop(self) -> None:
-        """Claims nothing more and gives back what no slot has begun."""
+        """As `quiet`, and then ends once what runs has ended."""
         self.call(self._stop_claiming)
 
     def _stop_claiming(self) -> None:
         self._claiming = False
-        self._give_back(self._slots.withdraw())
+        self._set_quiet(True)
 
     def run(self) -> None:
         """Serves until stopped and all is handed in."""
@@ -111,6 +124,7 @@ class Exchange:
                     connection.close()
 
     def _away(self, error: Exception, pause: float) -> None:
+        # Full jitter, so that a fleet does not come back all at once.
         now = time.monotonic()
         if now - self._away_logged > _LOG_EVERY:
             self._away_logged = now
@@ -118,7 +132,6 @@ class Exchange:
                 log.warning("database away (%s); running jobs go on, trying again", one_line(error))
             else:
                 log.error("the database refused a statement of pgtask's own; trying again", exc_info=error)
-        # Full jitter, so that a fleet does not come back all at once.
         time.sleep(random.uniform(0, pause))
 
     def _recover(self, connection: WorkConnection) -> None:
@@ -161,7 +174,7 @@ class Exchange:
                 self._wait(connection, wanted)
 
     def _wanted(self) -> int:
-        if not self._claiming:
+        if self._quiet:
             return 0
         arrived = len(self._arrived)
         return min(self._prefetch.wanted(self._slots.unfinished + arrived), self._marks.room - arrived)
@@ -237,7 +250,7 @@ class Exchange:
         for (id, number, task, queue, priority, _, timeout, retries, _), payload in zip(rows, payloads, strict=True):
             limit = timeout or timeouts[task] or lanes.timeout(queue, priority)
             attempt = Attempt(id, number, task, queue, priority, payload, limit, retries, now)
-            attempt.mark = hold(id, number)
+            attempt.mark = hold(id, number, limit)
             attempts.append(attempt)
         self._prefetch.claimed(attempt.task for attempt in attempts)
         self._give_back_at = now + GIVE_BACK_AFTER
@@ -250,9 +263,7 @@ class Exchange:
         stale = [attempt for attempt in waiting if now - attempt.claimed_at > GIVE_BACK_AFTER]
         fresh = [attempt for attempt in waiting if now - attempt.claimed_at <= GIVE_BACK_AFTER]
         self._slots.submit(fresh, again=True)
-        self._give_back_at = (
-            min(attempt.claimed_at for attempt in fresh) + GIVE_BACK_AFTER if fresh else now + GIVE_BACK_AFTER
-        )
+        self._give_back_at = min((attempt.claimed_at for attempt in fresh), default=now) + GIVE_BACK_AFTER
         if stale:
             running = {attempt.task for attempt in self._slots.running()}
             self._prefetch.stalled(running, GIVE_BACK_AFTER)

@@ -7,6 +7,7 @@ its marks. It ends when told to, or when its supervisor is gone.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import logging
 import os
 import selectors
@@ -16,6 +17,9 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime
+from typing import TextIO
+
+import psutil
 
 from pgtask.database.work import WorkConnection
 from pgtask.engine.attempt import Attempt
@@ -28,9 +32,12 @@ from pgtask.engine.exchange import Exchange
 from pgtask.engine.handler import Handlers
 from pgtask.engine.marks import Marks
 from pgtask.engine.notes import Notebook
-from pgtask.engine.options import ExecutorOptions
+from pgtask.engine.options import ExecutorOptions, Kind
 from pgtask.engine.prefetch import Prefetch
+from pgtask.engine.signals import HANDLED
 from pgtask.engine.slots import Slots
+from pgtask.engine.solitude import Output, Solitude
+from pgtask.engine.suspects import SuspectClaimer
 from pgtask.model.errors import PgTaskError
 from pgtask.observability import logging as logs
 
@@ -46,17 +53,24 @@ log = logging.getLogger("pgtask.executor")
 class Executor:
     """The parts of an executor, put together."""
 
-    def __init__(self, options: ExecutorOptions) -> None:
+    def __init__(self, options: ExecutorOptions, output: Output | None, stream: TextIO) -> None:
+        """`output` is that of its jobs, in an executor that runs one at a time; `stream` takes its own."""
         self._options = options
+        self._stream = stream
+        self._output = output
+        self._recycled = False
         self._channel = Channel(socket.socket(fileno=options.channel))
         app = load_app(options.app)
         self._tasks = app.tasks
+        self._isolated = {name for name, task in app.tasks.items() if task.isolated}
         self._wake_read, self._wake_write = os.pipe()
         os.set_inheritable(self._wake_write, False)
         marks = Marks(options.marks, options.capacity)
-        prefetch = Prefetch(options.concurrency)
+        suspects = options.kind == Kind.SUSPECTS
+        # What is fetched ahead would lie about while its predecessor kills the process once more.
+        prefetch = Prefetch(options.concurrency, 0.0) if suspects else Prefetch(options.concurrency)
         notebook = Notebook()
-        self._claimer = Claimer(options.queues, sorted(app.tasks), options.poll, options.listen)
+        self._claimer = self._new_claimer()
         completer = Completer(prefetch, lambda attempt: marks.release(attempt.mark))
         handlers = Handlers(app.tasks, notebook.progress, notebook.log)
         self._slots = Slots(
@@ -66,6 +80,7 @@ class Executor:
             options.concurrency,
             self._ended,
             self._watch,
+            Solitude(self._output, notebook.log) if self._output is not None else None,
         )
         self._exchange = Exchange(
             lambda: WorkConnection(options.database_url, options.worker_id, options.executor),
@@ -79,6 +94,17 @@ class Executor:
             [task.registration(app.version) for task in app.tasks.values()],
         )
 
+    def _new_claimer(self) -> Claimer:
+        options = self._options
+        if options.kind == Kind.SUSPECTS:
+            return SuspectClaimer(options.queues, sorted(self._tasks), options.poll)
+        tasks = set(self._tasks)
+        if options.kind == Kind.SHARED:
+            tasks -= self._isolated
+        elif not options.isolate_all:
+            tasks = self._isolated
+        return Claimer(options.queues, sorted(tasks), options.poll, options.listen)
+
     def run(self) -> int:
         """Serves until told to stop; returns the exit code."""
         thread = threading.Thread(target=self._serve, name="pgtask-exchange", daemon=True)
@@ -88,7 +114,7 @@ class Executor:
         selector.register(self._wake_read, selectors.EVENT_READ)
         watched = False
         while True:
-            for key, _ in selector.select(_WATCH_EVERY if watched else None):
+            for key, _ in selector.select(_WATCH_EVERY if watched else self._leisure):
                 if key.fileobj is self._channel:
                     messages = self._channel.receive()
                     if messages is None:
@@ -104,6 +130,28 @@ class Executor:
                     watched = True
             if watched:
                 watched = self._slots.threads.stop_overdue()
+            if self._output is not None:
+                self._output.curb()
+            self._ask_for_successor()
+
+    @property
+    def _leisure(self) -> float | None:
+        # Seconds between two looks at what grows, if there is anything to look at.
+        bounded = self._output is not None or self._options.max_jobs or self._options.max_rss
+        return 1.0 if bounded and not self._recycled else None
+
+    def _ask_for_successor(self) -> None:
+        if self._recycled:
+            return
+        options = self._options
+        reason = None
+        if options.max_jobs and self._slots.ended >= options.max_jobs:
+            reason = f"it has run {self._slots.ended} jobs"
+        elif options.max_rss and (rss := psutil.Process().memory_info().rss) > options.max_rss:
+            reason = f"it has {rss / 1e6:,.0f} MB of memory"
+        if reason:
+            self._recycled = True
+            self._channel.send({"recycle": reason})
 
     def _ended(self, attempt: Attempt) -> None:
         self._exchange.ended(attempt)
@@ -124,7 +172,7 @@ class Executor:
 
     def _say_ready(self) -> None:
         self._exchange.ready.wait()
-        self._channel.send({"ready": True, "tasks": sorted(self._tasks)})
+        self._channel.send({"ready": True, "tasks": sorted(self._tasks), "isolated": bool(self._isolated)})
 
     def _obey(self, message: Message) -> None:
         if "queues" in message:
@@ -135,6 +183,24 @@ class Executor:
             self._exchange.call(lambda: self._claimer.rewind(queue, priority, instant))
         elif "cancel" in message:
             self._slots.cancel(message["cancel"], message["attempt"])
+        elif "quiet" in message:
+            self._exchange.quiet(message["quiet"])
+        elif "report" in message:
+            self._report()
+
+    def _report(self) -> None:
+        now = time.monotonic()
+        for attempt in self._slots.running():
+            since = now - (attempt.started_at or now)
+            log.info(
+                "job %d attempt %d of task %s has run for %.1f s",
+                attempt.id,
+                attempt.attempt,
+                attempt.task,
+                since,
+                extra={"job_id": attempt.id, "attempt": attempt.attempt, "task": attempt.task},
+            )
+        faulthandler.dump_traceback(self._stream, all_threads=True)
 
     def _stop(self, grace: float) -> int:
         """Claims nothing more and waits for what runs, at most `grace` seconds; the supervisor frees the rest."""
@@ -167,14 +233,18 @@ def main() -> None:
     """The process's entry: reads its options from the environment and runs."""
     options = ExecutorOptions.decode(os.environ.pop("PGTASK_EXECUTOR"))
     # Stopping is the supervisor's business; a handler, unlike SIG_IGN, is not passed on to programs that jobs start.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in HANDLED:
         signal.signal(number, lambda *_: None)
+    # To a file that the supervisor reads when a signal has ended this process.
+    faulthandler.enable(options.faults)
     _die_with_parent(options.parent)
     threading.excepthook = _thread_failed
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    logs.configure(options.log_level, options.log_format, worker=options.worker_id, executor=options.executor)
+    output = Output(options.output) if options.kind != Kind.SHARED else None
+    stream = sys.stderr if output is None else output.divert()
+    logs.configure(options.log_level, options.log_format, stream, worker=options.worker_id, executor=options.executor)
     try:
-        executor = Executor(options)
+        executor = Executor(options, output, stream)
     except PgTaskError as error:
         log.error("%s", error)  # noqa: TRY400 - it is the user's to mend, a traceback would only hide it
         sys.stderr.flush()

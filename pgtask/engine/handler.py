@@ -8,6 +8,7 @@ from typing import Any
 from pgtask.engine import classify
 from pgtask.engine.attempt import Attempt
 from pgtask.engine.context import JobContext
+from pgtask.engine.solitude import memory_limit
 from pgtask.engine.task import Task
 from pgtask.model.errors import PayloadError
 
@@ -21,7 +22,7 @@ class Handlers:
         on_progress: Callable[[Attempt, int, str | None], None],
         on_log: Callable[[Attempt, float, int, str, str], None],
     ) -> None:
-        self._functions = {name: task.function for name, task in tasks.items()}
+        self._functions = {name: _limited(task) for name, task in tasks.items()}
         self._contexts = {name: task.context_parameter for name, task in tasks.items() if task.context_parameter}
         self._signatures = {name: task.signature for name, task in tasks.items()}
         self._on_progress = on_progress
@@ -56,6 +57,26 @@ class Handlers:
     def wants_interrupt(self, attempt: Attempt) -> bool:
         """Whether a cancel request is raised in the handler, as it has no JobContext to look at."""
         return attempt.task not in self._contexts
+
+
+def _limited(task: Task[Any]) -> Callable[..., Any]:
+    limit = task.defaults.memory_limit
+    function: Callable[..., Any] = task.function
+    if limit is None:
+        return function
+    if task.is_coroutine:
+
+        async def limited_coroutine(**payload: Any) -> Any:
+            with memory_limit(limit):
+                return await function(**payload)
+
+        return limited_coroutine
+
+    def limited(**payload: Any) -> Any:
+        with memory_limit(limit):
+            return function(**payload)
+
+    return limited
 
 
 class BadPayloadError(PayloadError):

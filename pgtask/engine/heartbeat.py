@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import psutil
 
@@ -30,13 +30,17 @@ class Heartbeat:
         worker_id: int,
         lease: float,
         held: Callable[[], list[Mark]],
+        tasks: Callable[[], list[str]],
+        queues: Sequence[str] | None,
         on_beat: Callable[[ownership.Beat], None],
     ) -> None:
-        """`held` reads the jobs in hand; `on_beat` gets each answer, in this thread."""
+        """`held` reads the jobs in hand, `tasks` the names known; `on_beat` gets each answer, in this thread."""
         self._url = url
         self._worker_id = worker_id
         self._interval = lease / 3
         self._held = held
+        self._tasks = tasks
+        self._queues = queues
         self._on_beat = on_beat
         self._stopped = threading.Event()
         self._asked = threading.Event()
@@ -47,6 +51,11 @@ class Heartbeat:
     def start(self) -> None:
         """Begins to beat."""
         self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it beats, or tries to."""
+        return self._thread.is_alive()
 
     def stop(self) -> None:
         """Beats no more."""
@@ -83,7 +92,9 @@ class Heartbeat:
             connection,
             self._worker_id,
             [(mark.id, mark.attempt) for mark in marks],
-            running=sum(mark.started for mark in marks),
+            tasks=self._tasks(),
+            queues=self._queues,
+            running=sum(mark.running for mark in marks),
             cpu_percent=cpu_percent,
             rss_bytes=rss_bytes,
         )

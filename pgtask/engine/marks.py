@@ -13,22 +13,39 @@ import struct
 import tempfile
 from typing import NamedTuple
 
-_ENTRY = struct.Struct("=qi")
-FREE, HELD, STARTED = 0, 1, 2
+_ENTRY = struct.Struct("=qidd")
+_INSTANT = struct.Struct("=d")
+_INSTANT_AT = 12
+FREE, HELD, RUNNING, ENDED = 0, 1, 2, 3
 
 
 class Mark(NamedTuple):
-    """A job in hand; `started` says whether its handler was called and its end is not yet acknowledged."""
+    """A job in hand. `started_at` is of the monotonic clock, which all processes share; `timeout` is in seconds or 0.
+
+    Ended means that its handler has returned, but its end is not yet acknowledged.
+    """
 
     id: int
     attempt: int
-    started: bool
+    state: int
+    started_at: float
+    timeout: float
+
+    @property
+    def running(self) -> bool:
+        """Whether its handler was called and has not returned."""
+        return self.state == RUNNING
+
+    @property
+    def started(self) -> bool:
+        """Whether its handler was called."""
+        return self.state in (RUNNING, ENDED)
 
 
 class Marks:
     """A table of `capacity` entries over a memory file.
 
-    A state byte per entry comes first, so that a slot marks its job started with one assignment.
+    A state byte per entry comes first, so that a slot marks what becomes of its job with one assignment.
     """
 
     def __init__(self, descriptor: int, capacity: int) -> None:
@@ -44,7 +61,7 @@ class Marks:
     @classmethod
     def create(cls, capacity: int) -> tuple[int, Marks]:
         """A new table and the descriptor of its memory file."""
-        descriptor = _memory_file()
+        descriptor = memory_file("pgtask-marks")
         os.ftruncate(descriptor, cls.size(capacity))
         return descriptor, cls(descriptor, capacity)
 
@@ -53,16 +70,21 @@ class Marks:
         """How many more jobs fit."""
         return len(self._free)
 
-    def hold(self, id: int, attempt: int) -> int:
+    def hold(self, id: int, attempt: int, timeout: float | None = None) -> int:
         """Notes a job as held and returns its entry's number."""
         entry = self._free.pop()
-        _ENTRY.pack_into(self._memory, self.capacity + entry * _ENTRY.size, id, attempt)
+        _ENTRY.pack_into(self._memory, self.capacity + entry * _ENTRY.size, id, attempt, 0.0, timeout or 0.0)
         self._memory[entry] = HELD
         return entry
 
-    def start(self, entry: int) -> None:
+    def start(self, entry: int, instant: float) -> None:
         """Notes that the handler of an entry's job is about to be called."""
-        self._memory[entry] = STARTED
+        _INSTANT.pack_into(self._memory, self.capacity + entry * _ENTRY.size + _INSTANT_AT, instant)
+        self._memory[entry] = RUNNING
+
+    def end(self, entry: int) -> None:
+        """Notes that the handler of an entry's job has returned."""
+        self._memory[entry] = ENDED
 
     def release(self, entry: int) -> None:
         """Forgets an entry: its job's end is acknowledged."""
@@ -75,8 +97,8 @@ class Marks:
         marks = []
         for entry, state in enumerate(states):
             if state != FREE:
-                id, attempt = _ENTRY.unpack_from(self._memory, self.capacity + entry * _ENTRY.size)
-                marks.append(Mark(id, attempt, state == STARTED))
+                id, attempt, started_at, timeout = _ENTRY.unpack_from(self._memory, self.capacity + entry * _ENTRY.size)
+                marks.append(Mark(id, attempt, state, started_at, timeout))
         return marks
 
     def close(self) -> None:
@@ -84,8 +106,9 @@ class Marks:
         self._memory.close()
 
 
-def _memory_file() -> int:
+def memory_file(name: str) -> int:
+    """The descriptor of a file that is on no disk and has no path."""
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("pgtask-marks", os.MFD_CLOEXEC)
+        return os.memfd_create(name, os.MFD_CLOEXEC)
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from pgtask.database.work import Notes
+from pgtask.database.outcomes import Notes
 from pgtask.engine.attempt import Attempt
 
 _EVERY = 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
 
 from pgtask.config import Settings
 
@@ -17,9 +18,13 @@ class WorkerOptions:
     queues: tuple[str, ...] | None = None
     processes: int = 1
     concurrency: int = 10
+    isolation: str = "thread"
     lease: float = 30.0
     poll: float = 1.0
     grace: float = 30.0
+    kill_after: float = 5.0
+    max_jobs: int | None = None
+    max_rss: int | None = None
     drain: bool = False
     listen: bool = True
     name: str | None = None
@@ -33,20 +38,37 @@ class WorkerOptions:
         return cls(database_url, drain=drain, **{name: getattr(settings, name) for name in shared})
 
 
+class Kind(StrEnum):
+    """What an executor is for: many jobs side by side, one job at a time, or one suspect at a time."""
+
+    SHARED = "shared"
+    ISOLATED = "isolated"
+    SUSPECTS = "suspects"
+
+
 @dataclass(frozen=True, slots=True)
 class ExecutorOptions:
-    """What a supervisor tells an executor at its start. Durations are seconds."""
+    """What a supervisor tells an executor at its start. Durations are seconds.
+
+    With `isolate_all` an isolated executor takes the jobs of all tasks, else of those declared so.
+    """
 
     database_url: str
     app: str | None
     worker_id: int
     executor: int
+    kind: Kind
+    isolate_all: bool
     parent: int
     channel: int
     bell: tuple[int, int]
     marks: int
+    faults: int
+    output: int
     capacity: int
     concurrency: int
+    max_jobs: int | None
+    max_rss: int | None
     queues: list[str] | None
     poll: float
     listen: bool

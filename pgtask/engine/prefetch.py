@@ -20,8 +20,10 @@ _WEIGHT = 0.3
 class Prefetch:
     """Estimates run times per task and decides how many jobs to claim."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, horizon: float = HORIZON) -> None:
+        """A `horizon` of 0 seconds fetches nothing ahead."""
         self._slots = slots
+        self._horizon = horizon
         self._seconds: dict[str, float] = {}
         self._expected = _UNKNOWN
 
@@ -53,7 +55,7 @@ class Prefetch:
     def wanted(self, unfinished: int) -> int:
         """How many jobs to claim now, with so many in hand that have not ended; 0 until a claim is worth its while."""
         free = max(0, self._slots - unfinished)
-        ahead = min(MAX_PREFETCH, int(self._slots * HORIZON / (self._expected + _OVERHEAD)))
+        ahead = min(MAX_PREFETCH, int(self._slots * self._horizon / (self._expected + _OVERHEAD)))
         missing = ahead - max(0, unfinished - self._slots)
         if not free and missing * 2 < ahead:
             return 0

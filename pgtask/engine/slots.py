@@ -10,6 +10,7 @@ from pgtask.engine.attempt import Attempt
 from pgtask.engine.eventloop import EventLoop
 from pgtask.engine.handler import Handlers
 from pgtask.engine.marks import Marks
+from pgtask.engine.solitude import Solitude
 from pgtask.engine.task import Task
 from pgtask.engine.threads import Threads
 
@@ -25,10 +26,14 @@ class Slots:
         count: int,
         on_end: Callable[[Attempt], None],
         on_watch: Callable[[], None],
+        solitude: Solitude | None = None,
     ) -> None:
         self._coroutines = {name for name, task in tasks.items() if task.is_coroutine}
         self._count = count
         self._on_end = on_end
+        self._marks = marks
+        self._solitude = solitude
+        self.ended = 0
         self._held: dict[int, Attempt] = {}
         # With one kind of task only, the number of its places is the limit by itself.
         permits: SimpleQueue[None] | None = None
@@ -61,6 +66,10 @@ class Slots:
 
     def _ended(self, attempt: Attempt) -> None:
         self._held.pop(attempt.mark, None)
+        if self._solitude is not None:
+            self._solitude.ended(attempt)
+        self._marks.end(attempt.mark)
+        self.ended += 1
         self._on_end(attempt)
 
     def forget(self, attempt: Attempt) -> None:

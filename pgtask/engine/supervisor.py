@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import random
@@ -10,15 +9,17 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Iterator
 
 from pgtask.database import migrations, ownership
 from pgtask.database.connection import Connection, connect, lost, one_line, translate_errors
 from pgtask.database.notifications import Message
+from pgtask.engine import leftovers
 from pgtask.engine.drainer import Drainer
 from pgtask.engine.heartbeat import Heartbeat
 from pgtask.engine.listener import Listener
 from pgtask.engine.options import WorkerOptions
+from pgtask.engine.signals import Signals
+from pgtask.engine.systemd import Systemd
 from pgtask.engine.team import Team
 from pgtask.engine.undertaker import Undertaker
 from pgtask.engine.upkeep import Upkeep
@@ -30,7 +31,6 @@ _TICK = 0.5
 _SHORT_TICK = 0.02
 _LONGEST_PAUSE = 5.0
 _LOG_EVERY = 10.0
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger("pgtask.supervisor")
 
@@ -42,43 +42,31 @@ def run_worker(options: WorkerOptions) -> int:
     DatabaseUnavailableError when PostgreSQL refuses the credentials; while it is away, it waits.
     """
     logs.configure(options.log_level, options.log_format)
-    with _signals() as (received, wake):
+    systemd = Systemd()
+    leftovers.inherit_orphans()
+    others = leftovers.children()
+    with Signals().collected() as signals:
         while True:
-            code = Supervisor(options, received, wake).run()
+            code = Supervisor(options, signals, systemd, others).run()
             if code is not None:
                 return code
             log.warning("declared dead by another worker: starting anew under a new identity")
 
 
-@contextlib.contextmanager
-def _signals() -> Iterator[tuple[list[int], tuple[int, int]]]:
-    """Collects termination signals in a list and makes a pipe readable with each."""
-    read, write = os.pipe()
-    os.set_blocking(read, False)
-    os.set_blocking(write, False)
-    received: list[int] = []
-    before = {number: signal.signal(number, lambda n, _: received.append(n)) for number in _SIGNALS}
-    old = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    try:
-        yield received, (read, write)
-    finally:
-        signal.set_wakeup_fd(old)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(read)
-        os.close(write)
-
-
 class Supervisor:
     """One identity of a worker, from registration to its end."""
 
-    def __init__(self, options: WorkerOptions, received: list[int], wake: tuple[int, int]) -> None:
+    def __init__(self, options: WorkerOptions, signals: Signals, systemd: Systemd, others: set[int]) -> None:
+        """`others` are processes below this one that are none of the worker's business."""
         self._options = options
-        self._received = received
-        self._wake = wake
+        self._signals = signals
+        self._systemd = systemd
+        self._others = others
         self._dead = False
         self._stop_asked = False
         self._hurried = False
+        self._quiet = False
+        self._said_ready = False
         self._worker_id = 0
 
     def run(self) -> int | None:
@@ -88,7 +76,9 @@ class Supervisor:
         url, options = self._options.database_url, self._options
         undertaker = Undertaker(url, self._worker_id)
         self._team = team = Team(options, self._worker_id, undertaker)
-        self._heartbeat = heartbeat = Heartbeat(url, self._worker_id, options.lease, team.held, self._beat)
+        self._heartbeat = heartbeat = Heartbeat(
+            url, self._worker_id, options.lease, team.held, team.tasks, options.queues, self._beat
+        )
         upkeep = Upkeep(url, self._worker_id, options.lease)
         listener = Listener(url, self._worker_id, self._notified)
         drainer = Drainer(url, self._worker_id, options.queues, team.idle_tasks, self._ask_stop)
@@ -98,10 +88,9 @@ class Supervisor:
             listener.start()
         if options.drain:
             drainer.start()
-        for _ in range(options.processes):
-            team.start()
+        team.muster()
         try:
-            code = self._supervise()
+            code = self._supervise(heartbeat)
         finally:
             team.disband()
             drainer.stop()
@@ -117,7 +106,7 @@ class Supervisor:
 
     def _register(self) -> bool:
         pause, logged = 0.1, 0.0
-        while not self._received:
+        while not self._signals.ending:
             try:
                 with translate_errors(self._options.database_url), self._connect() as connection:
                     migrations.check(connection)
@@ -160,9 +149,10 @@ class Supervisor:
     def _beat(self, beat: ownership.Beat) -> None:
         if not beat.alive:
             self._dead = True
-            self._poke()
+            self._signals.poke()
         elif beat.stop:
             self._ask_stop()
+        self._team.suspects_wait(beat.suspects)
         for id, attempt in (*beat.cancel, *beat.lost):
             self._team.tell({"cancel": id, "attempt": attempt})
 
@@ -178,43 +168,77 @@ class Supervisor:
 
     def _ask_stop(self) -> None:
         self._stop_asked = True
-        self._poke()
-
-    def _poke(self) -> None:
-        with contextlib.suppress(OSError):
-            os.write(self._wake[1], b"p")
+        self._signals.poke()
 
     # Serving
 
-    def _supervise(self) -> int | None:
+    def _supervise(self, heartbeat: Heartbeat) -> int | None:
         while True:
             self._hear()
+            for number in self._signals.take():
+                self._obey(number)
             if self._dead:
                 return None
-            if self._received or self._stop_asked:
+            if self._signals.ending or self._stop_asked:
                 self._shut_down()
+            count = len(self._team.executors)
             if not self._team.look_after():
                 return 1
+            if len(self._team.executors) < count:
+                self._end_leftovers()
+            leftovers.reap(self._ours())
             if self._team.stopping and not self._team.executors:
                 return 0
+            self._tell_systemd(heartbeat)
+
+    def _obey(self, number: int) -> None:
+        if number == signal.SIGHUP:
+            log.info("HUP: executors are replaced one by one")
+            self._systemd.reloading()
+            self._said_ready = False
+            self._team.renew()
+        elif number in (signal.SIGTSTP, signal.SIGCONT):
+            quiet = number == signal.SIGTSTP
+            if quiet or self._quiet:
+                log.info("no more jobs are taken until CONT" if quiet else "jobs are taken again")
+            self._quiet = quiet
+            self._team.quiet(quiet)
+        elif number == signal.SIGUSR1:
+            self._team.report()
+
+    def _tell_systemd(self, heartbeat: Heartbeat) -> None:
+        if self._team.ever_ready and not self._team.renewing and not self._said_ready:
+            self._said_ready = True
+            self._systemd.say(READY="1", STATUS=f"Worker {self._worker_id} serves.")
+        # While the database is away the heart goes on beating in vain, which is no reason to be restarted.
+        if heartbeat.alive:
+            self._systemd.feed()
+
+    def _ours(self) -> set[int]:
+        return self._others | {executor.pid for executor in self._team.executors}
+
+    def _end_leftovers(self) -> None:
+        names = leftovers.end_children(self._ours()) if leftovers.any_children() else []
+        if names:
+            log.warning("%d processes that jobs had left behind were ended: %s", len(names), ", ".join(names))
 
     def _hear(self) -> None:
         with selectors.DefaultSelector() as selector:
-            selector.register(self._wake[0], selectors.EVENT_READ)
+            selector.register(self._signals.read, selectors.EVENT_READ)
             for executor in self._team.executors:
                 selector.register(executor.channel, selectors.EVENT_READ, executor)
             for key, _ in selector.select(_SHORT_TICK if self._team.restless else _TICK):
                 if key.data is None:
-                    with contextlib.suppress(BlockingIOError):
-                        os.read(self._wake[0], 4096)
+                    self._signals.clear()
                 else:
                     self._team.heard(key.data)
 
     def _shut_down(self) -> None:
         if not self._team.stopping:
             log.info("worker %d shuts down: running jobs have %g s", self._worker_id, self._options.grace)
+            self._systemd.say(STOPPING="1")
             self._team.stop(self._options.grace)
-        if len(self._received) > 1 and not self._hurried:
+        if self._signals.hurried and not self._hurried:
             self._hurried = True
-            log.info("second signal: running jobs are given back now")
+            log.info("told to hurry: running jobs are given back now")
             self._team.stop(0.0)

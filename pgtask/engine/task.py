@@ -31,6 +31,8 @@ class TaskDefaults:
     max_retries: int | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     timeout: float | None = None
+    isolation: str | None = None
+    memory_limit: int | None = None
 
 
 class Enqueuer(Protocol):
@@ -54,6 +56,7 @@ class Task(Generic[F]):
         self.function = function
         self.name = name
         self.defaults = defaults
+        self.isolated = defaults.isolation == "process"
         self.is_coroutine = inspect.iscoroutinefunction(function)
         self.signature = Signature(function, name, JobContext)
         self.context_parameter = self.signature.context_parameter
@@ -201,6 +204,15 @@ def checked_timeout(value: Duration) -> float:
     if seconds <= 0:
         raise ValueError("a timeout must be longer than 0 s")
     return seconds
+
+
+def checked_isolation(isolation: str | None, memory_limit: int | None) -> str | None:
+    """Raises ValueError for an isolation that does not exist, and for a limit of memory that others would share."""
+    if isolation not in (None, "process"):
+        raise ValueError(f'isolation {isolation!r} does not exist: give "process", or leave it out')
+    if memory_limit is not None and (isolation is None or memory_limit <= 0):
+        raise ValueError('a memory_limit is a number of bytes and needs isolation="process"')
+    return isolation
 
 
 def _aware(instant: datetime | None) -> datetime | None:

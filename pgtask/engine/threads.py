@@ -147,14 +147,12 @@ class Threads:
                 continue
 
     def _serve(self, slot: Slot) -> None:
-        ready, marks, permits, on_end = self._ready, self._marks, self._permits, self._on_end
+        ready, permits, on_end = self._ready, self._permits, self._on_end
         while (attempt := ready.get()) is not None:
             if permits is None:
-                marks.start(attempt.mark)
                 self._run(slot, attempt)
             else:
                 permits.get()
-                marks.start(attempt.mark)
                 self._run(slot, attempt)
                 permits.put(None)
             on_end(attempt)
@@ -164,7 +162,8 @@ class Threads:
             attempt.ended_at = time.monotonic()
             conclude(attempt, JobCancelled("the job was cancelled"))
             return
-        attempt.started_at = time.monotonic()
+        attempt.started_at = started_at = time.monotonic()
+        self._marks.start(attempt.mark, started_at)
         error: BaseException | None = None
         value: Any = None
         try:

@@ -11,6 +11,7 @@ from queue import SimpleQueue
 
 from pgtask.database import ownership
 from pgtask.database.connection import STATEMENT_TIMEOUT, Connection, connect, lost, one_line
+from pgtask.engine.burial import Burial
 
 _PATIENCE_AT_END = 5.0
 _LONGEST_PAUSE = 5.0
@@ -27,9 +28,9 @@ class Undertaker:
         self._tasks: SimpleQueue[Callable[[Connection], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="undertaker", daemon=True)
 
-    def free(self, executor: int, application_name: str, started: list[int], outcome: str, error: str) -> None:
-        """Has an executor's jobs freed; those `started` leave a run with `outcome` and `error`."""
-        self._enqueue(lambda connection: self._free(connection, executor, application_name, started, outcome, error))
+    def bury(self, executor: int, application_name: str, burial: Burial) -> None:
+        """Has an executor's attempts ended and its other jobs freed."""
+        self._enqueue(lambda connection: self._bury(connection, executor, application_name, burial))
 
     def finish(self, *, end_worker: bool) -> None:
         """Works off what is left, then ends the worker's lease; gives up after a few seconds: rescue will see to it."""
@@ -59,19 +60,21 @@ class Undertaker:
                     time.sleep(random.uniform(0, pause))
                     pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _free(
-        self,
-        connection: Connection,
-        executor: int,
-        application_name: str,
-        started: list[int],
-        outcome: str,
-        error: str,
-    ) -> None:
+    def _bury(self, connection: Connection, executor: int, application_name: str, burial: Burial) -> None:
         # Its server process may still be about to commit a claim or a completion.
         deadline = time.monotonic() + STATEMENT_TIMEOUT
         while ownership.end_backends(connection, application_name) and time.monotonic() < deadline:
             time.sleep(0.01)
-        freed = ownership.free(connection, [self._worker_id], executor, started=started, outcome=outcome, error=error)
+        if burial.endings is not None:
+            ownership.end(connection, self._worker_id, executor, burial.endings)
+        freed = ownership.free(
+            connection,
+            [self._worker_id],
+            executor,
+            started=burial.started,
+            outcome=burial.outcome,
+            error=burial.error,
+            suspects=burial.suspects,
+        )
         if freed:
             log.info("%d jobs of executor %d were given back", len(freed), executor)

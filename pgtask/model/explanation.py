@@ -18,6 +18,7 @@ class Circumstances:
     """What surrounds a live job at one instant. Durations are seconds."""
 
     due_in: float
+    suspect: bool
     queue_paused_by: str | None
     queue_paused_for: float | None
     live_workers: int
@@ -46,7 +47,7 @@ def explain(job: JobRecord, now: Circumstances) -> Explanation:
         return Explanation("queue_paused", f"Queue {job.queue} has been paused for {length}{by}.")
     if now.due_in > 0:
         return _explain_due(job, now.due_in)
-    return _explain_no_worker(job, now) or _explain_turn(job, now.jobs_ahead)
+    return _explain_no_worker(job, now) or _explain_suspect(now) or _explain_turn(job, now.jobs_ahead)
 
 
 def _explain_no_worker(job: JobRecord, now: Circumstances) -> Explanation | None:
@@ -57,6 +58,12 @@ def _explain_no_worker(job: JobRecord, now: Circumstances) -> Explanation | None
     if not now.task_known:
         return Explanation("task_unknown", f"No live worker knows task {job.task}.")
     return None
+
+
+def _explain_suspect(now: Circumstances) -> Explanation | None:
+    if not now.suspect:
+        return None
+    return Explanation("suspect", "It was running when its process died, and will next run in a process of its own.")
 
 
 def _explain_turn(job: JobRecord, jobs_ahead: int) -> Explanation:

@@ -53,13 +53,15 @@ class Ledger:
 class Worker:
     """A `pgtask worker` process, its executors and its log."""
 
-    def __init__(self, url: str, folder: Path, number: int, *flags: str) -> None:
+    def __init__(
+        self, url: str, folder: Path, number: int, *flags: str, app: str = "faults", **environment: str
+    ) -> None:
         self.log = folder / f"operated-{number}.log"
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "pgtask", "worker", "-A", "faults", "--log-format", "text", *flags],
+                [sys.executable, "-m", "pgtask", "worker", "-A", app, "--log-format", "text", *flags],
                 cwd=APPS,
-                env=os.environ | {"PGTASK_DATABASE_URL": url, "FAULTS_FOLDER": str(folder)},
+                env=os.environ | {"PGTASK_DATABASE_URL": url, "FAULTS_FOLDER": str(folder)} | environment,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -120,13 +122,13 @@ class Fleet:
         self.ledger = Ledger(folder)
         self.workers: list[Worker] = []
 
-    def start(self, *flags: str) -> Worker:
+    def start(self, *flags: str, app: str = "faults", **environment: str) -> Worker:
         """Starts a worker and waits until it serves."""
-        return self.launch(*flags).await_ready()
+        return self.launch(*flags, app=app, **environment).await_ready()
 
-    def launch(self, *flags: str) -> Worker:
-        """Starts a worker."""
-        worker = Worker(self.url, self.folder, len(self.workers) + 1, *flags)
+    def launch(self, *flags: str, app: str = "faults", **environment: str) -> Worker:
+        """Starts a worker of an application in apps/, with variables in its environment."""
+        worker = Worker(self.url, self.folder, len(self.workers) + 1, *flags, app=app, **environment)
         self.workers.append(worker)
         return worker
 

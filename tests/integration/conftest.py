@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
-from pgtask.database.work import START, ClaimedRow, ClaimRequest, Completions, Endings, Exchanged, WorkConnection
+from pgtask.database.outcomes import Completions, Endings
+from pgtask.database.work import START, ClaimedRow, ClaimRequest, Exchanged, WorkConnection
 from tests.rows import add_worker
 
 TASKS = ["t"]

@@ -26,6 +26,7 @@ PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 STATEMENTS = (
     "advance_lane",
     "claim_jobs",
+    "claim_suspects",
     "complete_jobs",
     "end_jobs",
     "heartbeat",
@@ -154,6 +155,7 @@ def test_completing_finds_each_job_by_its_id(hot: Connection, connection: Connec
     ids = sorted(row[0] for row in connection.execute("SELECT id FROM pgtask.jobs WHERE status = 'running' LIMIT 100"))
     worker = number(connection, "SELECT id FROM pgtask.workers")
     done = {"attempts": [1] * 100, "started": [1.0] * 100, "ended": [0.5] * 100, "results": ["1"] * 100}
+    done |= {"cpu_seconds": None, "peak_rss_bytes": None}
 
     plan = explain(hot, "complete_jobs", ids=ids, worker_id=worker, **done)
 
@@ -168,6 +170,7 @@ def test_ending_finds_each_job_by_its_id(hot: Connection, connection: Connection
     worker = number(connection, "SELECT id FROM pgtask.workers")
     names = ("error_types", "errors", "tracebacks")
     ends = {"attempts": [1] * 100, "started": [1.0] * 100, "ended": [0.5] * 100, "outcomes": ["failed"] * 100}
+    ends |= {"cpu_seconds": [None] * 100, "peak_rss_bytes": [None] * 100}
     ends |= {"finals": [False, True] * 50, "delays": [None] * 100} | {name: ["x"] * 100 for name in names}
 
     plan = explain(hot, "end_jobs", ids=ids, worker_id=worker, executor=1, **ends)
@@ -200,10 +203,21 @@ def assert_reached_by_id(plan: Plan, times: int) -> None:
 def test_a_heartbeat_finds_each_job_by_its_id(hot: Connection, connection: Connection) -> None:
     ids = [row[0] for row in connection.execute("SELECT id FROM pgtask.jobs WHERE status = 'running' LIMIT 100")]
     values = {"worker_id": 1, "running": 1, "cpu_percent": 1.0, "rss_bytes": 1, "ids": ids, "attempts": [1] * 100}
+    values |= {"tasks": ["t"], "queues": None}
 
     plan = explain(hot, "heartbeat", **values)
 
     assert_reached_by_id(plan, 1)
+    assert [index for _, index in scans(plan) if index != "jobs_pkey"] == ["jobs_suspect"]
+
+
+def test_suspects_are_found_by_their_index(hot: Connection, connection: Connection) -> None:
+    connection.execute("UPDATE pgtask.jobs SET suspect = true WHERE id % 1000 = 7 AND status = 'pending'")
+
+    plan = explain(hot, "claim_suspects", executor=1, tasks=["t"], limit=1, worker_id=1, queues=None)
+
+    assert plan["Actual Rows"] == 1
+    assert scans(plan) == [("Index Scan", "jobs_suspect"), ("Tid Scan", None)]
 
 
 def test_a_sweep_probes_each_lane_by_its_index(hot: Connection) -> None:

@@ -32,8 +32,8 @@ ALLOWED = {
     "EWRO": "find_owner first_live_job list_partitions reserve_job_ids schema_version",
     "EW": "enqueue_by_name enqueue_job enqueue_jobs fill_jobs find_unique_job insert_file_job payload_limit",
     "W": """
-        advance_lane bury_workers claim_jobs complete_jobs end_jobs end_worker fill_history free_jobs heartbeat lead
-        open_gate pretend_to_run register_task register_worker resign roll_up write_logs write_progress
+        advance_lane bury_workers claim_jobs claim_suspects complete_jobs end_jobs end_worker fill_history free_jobs
+        heartbeat lead open_gate pretend_to_run register_task register_worker resign roll_up write_logs write_progress
     """,
     "WO": """
         add_partition drop_expired_partition lock_jobs prune_default_runs prune_logs prune_stats prune_workers
@@ -112,6 +112,7 @@ OWN_SQL: list[tuple[LiteralString, str]] = [
             ("progress", "100"),
             ("progress_message", "'x'"),
             ("cancel_requested_at", "now()"),
+            ("suspect", "true"),
         )
     ),
     ("INSERT INTO pgtask.jobs (id, task) OVERRIDING SYSTEM VALUE VALUES (1, 't')", "W"),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from pgtask.database.work import Completions, Notes
+from pgtask.database.outcomes import Completions, Notes
 from tests.integration.conftest import Work
 from tests.rows import ended, insert, live
 

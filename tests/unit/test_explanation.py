@@ -44,6 +44,7 @@ JOB = JobRecord(
     traceback=None,
 )
 CALM = Circumstances(
+    suspect=False,
     due_in=-5,
     queue_paused_by=None,
     queue_paused_for=None,

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pgtask.database.work import Notes
+from pgtask.database.outcomes import Notes
 from pgtask.engine.attempt import Attempt
 from pgtask.engine.context import MAX_LINES, JobContext
 from pgtask.engine.notes import Notebook

@@ -3,7 +3,8 @@
 -- and carries that position (id, scheduled_at) and the number of rows looked at (attempt) and claimable (retry_count).
 -- Locks: the rows claimed, in page order, skipping what others hold. Index: jobs_lane.
 WITH examined AS MATERIALIZED (
-    SELECT j.ctid AS tid, j.scheduled_at, j.id, j.status = 'pending' AND j.task = ANY (%(tasks)s::text[]) AS claimable
+    SELECT j.ctid AS tid, j.scheduled_at, j.id,
+           j.status = 'pending' AND NOT j.suspect AND j.task = ANY (%(tasks)s::text[]) AS claimable
       FROM pgtask.jobs j
      WHERE j.queue = %(queue)s::text
        AND j.priority = %(priority)s::int2

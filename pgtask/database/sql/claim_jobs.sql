@@ -14,6 +14,7 @@ WITH due AS MATERIALIZED (
            AND j.scheduled_at <= now()
            AND (j.scheduled_at, j.id + 0) > (lane.after_time, lane.after_id)
            AND j.status = 'pending'
+           AND NOT j.suspect
            AND j.task = ANY (%(tasks)s::text[])
          ORDER BY j.scheduled_at, j.id + 0
          LIMIT %(limit)s::int4

@@ -1,7 +1,8 @@
 -- Ends attempts that did not complete: retries the job with its backoff, gives it back, or finishes it for good.
 -- Policy: the job's own, else its task's, else its queue's, else the built-in one. A started attempt leaves a run; one that
 -- never started (started IS NULL) leaves none unless it is the job's end. A cancel request ends the job whatever the outcome.
--- Fenced by (id, attempt, worker); the rows are locked first, so that a cancel request under way is seen or waits.
+-- A crashed job is quarantined at its last crash (setting max_crashes), until then a suspect; a suspect whose attempt did end is
+-- one no longer. Fenced by (id, attempt, worker); the rows are locked first, so that a cancel request under way is seen or waits.
 -- The ids must ascend and nothing is joined by id, see complete_jobs.sql: besides, each such join of two lists compares each
 -- with each on a connection that has no hash joins. Index: jobs_pkey, twice per id.
 WITH locked AS MATERIALIZED (
@@ -24,9 +25,17 @@ WITH locked AS MATERIALIZED (
       FROM locked l
       LEFT JOIN pgtask.tasks t ON t.name = l.task
       LEFT JOIN pgtask.queues q ON q.name = l.queue
+), judged AS MATERIALIZED (
+    SELECT g.*,
+           CASE WHEN g.outcome = 'crashed' AND NOT g.cancelled
+                THEN g.crash_count + 1 >= (SELECT (s.value #>> '{}')::int4 FROM pgtask.settings s WHERE s.name = 'max_crashes')
+                ELSE false
+           END AS quarantined
+      FROM given g
 ), decided AS MATERIALIZED (
     SELECT g.*,
-           g.last OR g.cancelled OR (g.charge = 1 AND g.retries_allowed >= 0 AND g.retry_count >= g.retries_allowed) AS ends,
+           g.last OR g.cancelled OR (g.charge = 1 AND g.retries_allowed >= 0 AND g.retry_count >= g.retries_allowed)
+           OR g.quarantined AS ends,
            g.retry_count + g.charge AS retries,
            g.crash_count + (g.outcome = 'crashed')::int4 AS crashes,
            CASE WHEN g.delay IS NOT NULL THEN now() + make_interval(secs => g.delay)
@@ -37,10 +46,11 @@ WITH locked AS MATERIALIZED (
                         ELSE power(2, least(g.retry_count, 60))
                     END) * (0.9 + random() * 0.2))
            END AS due
-      FROM given g
+      FROM judged g
 ), going_on AS MATERIALIZED (
     SELECT array_agg(id ORDER BY id) AS ids, array_agg(due ORDER BY id) AS dues, array_agg(retries ORDER BY id) AS retries,
-           array_agg(crashes ORDER BY id) AS crashes
+           array_agg(crashes ORDER BY id) AS crashes,
+           array_agg(outcome = 'crashed' OR suspect AND outcome = 'released' ORDER BY id) AS suspects
       FROM decided
      WHERE NOT ends
 ), returned AS (
@@ -48,7 +58,8 @@ WITH locked AS MATERIALIZED (
        SET status = 'pending', worker_id = NULL, executor = NULL, started_at = NULL,
            scheduled_at = (SELECT dues[width_bucket(j.id, ids)] FROM going_on),
            retry_count = (SELECT retries[width_bucket(j.id, ids)] FROM going_on),
-           crash_count = (SELECT crashes[width_bucket(j.id, ids)] FROM going_on)
+           crash_count = (SELECT crashes[width_bucket(j.id, ids)] FROM going_on),
+           suspect = (SELECT suspects[width_bucket(j.id, ids)] FROM going_on)
      WHERE j.id = ANY ((SELECT ids FROM going_on)::int8[])
     RETURNING j.id
 ), finished AS (
@@ -57,7 +68,8 @@ WITH locked AS MATERIALIZED (
     RETURNING j.id
 ), recorded AS (
     INSERT INTO pgtask.runs (job_id, finished_at, started_at, scheduled_at, attempt, retry_count, claims, worker_id, executor,
-                             outcome, priority, final, queue, task, error_type, error, traceback, status, created_at, timeout,
+                             outcome, priority, final, queue, task, error_type, error, traceback, cpu_seconds,
+                             peak_rss_bytes, status, created_at, timeout,
                              retry_delay, max_retry_delay, max_retries, retry_strategy, crash_count, progress, payload,
                              unique_key, traceparent, tags, progress_message)
     SELECT d.id, clock_timestamp() - make_interval(secs => coalesce(d.ended, 0)),
@@ -65,10 +77,13 @@ WITH locked AS MATERIALIZED (
            d.retries, d.attempt, %(worker_id)s::int4, %(executor)s::int4,
            CASE WHEN d.cancelled AND d.charge = 0 THEN 'cancelled' ELSE d.outcome END, d.priority, d.ends, d.queue, d.task,
            (%(error_types)s::text[])[d.place], (%(errors)s::text[])[d.place], (%(tracebacks)s::text[])[d.place],
+           (%(cpu_seconds)s::float8[])[d.place]::real, (%(peak_rss_bytes)s::int8[])[d.place],
            of_the_job.*
       FROM decided d
       LEFT JOIN LATERAL (
-        SELECT CASE WHEN d.cancelled OR d.outcome = 'cancelled' THEN 'cancelled' ELSE 'failed' END::pgtask.job_status,
+        SELECT CASE WHEN d.cancelled OR d.outcome = 'cancelled' THEN 'cancelled'
+                    WHEN d.quarantined THEN 'quarantined'
+                    ELSE 'failed' END::pgtask.job_status,
                d.created_at, d.timeout, d.retry_delay, d.max_retry_delay, d.max_retries, d.retry_strategy, d.crashes,
                d.progress, d.payload, d.unique_key, d.traceparent, d.tags, d.progress_message
       ) of_the_job ON d.ends

@@ -2,6 +2,7 @@
 -- Index: jobs_pkey; jobs_lane for the jobs ahead of it, of which at most %(cap)s + 1 are counted.
 -- A task counts as known when it was seen after the start of some live worker: workers register their tasks once, at start.
 SELECT extract(epoch FROM j.scheduled_at - now())::float8 AS due_in,
+       j.suspect,
        q.paused_by AS queue_paused_by,
        extract(epoch FROM now() - q.paused_at)::float8 AS queue_paused_for,
        fleet.live AS live_workers,

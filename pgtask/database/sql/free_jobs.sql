@@ -1,6 +1,6 @@
 -- Frees the jobs of a worker, or of one of its executors, that can no longer run them: back to pending with their scheduled_at,
 -- uncharged, or cancelled where that was asked for. A run is written for each that had started; started_ids NULL means that this
--- cannot be known and all are taken to have. held (id, attempt pairs) are spared: somebody still runs them.
+-- cannot be known and all are taken to have. Those of suspect_ids next run alone. held (id, attempt pairs) are spared: somebody still runs them.
 -- No index finds running rows (one would cost every claim its HOT update), so this reads the whole table: only after a death.
 WITH owned AS MATERIALIZED (
     SELECT j.ctid AS tid, j.id, j.attempt, j.queue, j.priority, j.task, j.scheduled_at, j.started_at, j.worker_id, j.executor,
@@ -15,7 +15,8 @@ WITH owned AS MATERIALIZED (
        FOR UPDATE OF j SKIP LOCKED
 ), returned AS (
     UPDATE pgtask.jobs j
-       SET status = 'pending', worker_id = NULL, executor = NULL, started_at = NULL
+       SET status = 'pending', worker_id = NULL, executor = NULL, started_at = NULL,
+           suspect = j.suspect OR j.id = ANY (%(suspect_ids)s::int8[])
       FROM owned o
      WHERE j.id = o.id AND NOT o.cancelled
     RETURNING j.id

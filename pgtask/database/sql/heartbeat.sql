@@ -1,8 +1,8 @@
 -- Renews this worker's lease and compares notes: of the jobs held here, which are no longer its own (lost) and which are to be
--- cancelled. No row of kind alive means that the worker was declared dead and must start anew.
+-- cancelled; and how many suspects (see claim_suspects.sql; at most 10) wait for somebody who knows their task. No row of kind alive means that the worker was declared dead and must start anew.
 -- live_since begins again when the lease had run out, so that a worker back from an outage does not rescue at once.
 -- The jobs are not joined by id, see complete_jobs.sql. Locks its own workers row. Index: workers_pkey, jobs_pkey once per
--- job held.
+-- job held, jobs_suspect.
 WITH beat AS (
     UPDATE pgtask.workers w
        SET heartbeat_at = now(),
@@ -21,4 +21,14 @@ UNION ALL
 SELECT CASE WHEN m.id IS NULL THEN 'lost' ELSE 'cancel' END, held.id, held.attempt
   FROM unnest(%(ids)s::int8[], %(attempts)s::int4[]) AS held (id, attempt)
   LEFT JOIN mine m ON m.id = held.id AND m.attempt = held.attempt
- WHERE m.id IS NULL OR m.cancel_requested_at IS NOT NULL;
+ WHERE m.id IS NULL OR m.cancel_requested_at IS NOT NULL
+UNION ALL
+SELECT 'suspects', count(*), 0
+  FROM (SELECT FROM pgtask.jobs j
+         WHERE j.suspect
+           AND j.scheduled_at < now() + interval '1 minute'
+           AND j.status = 'pending'
+           AND j.task = ANY (%(tasks)s::text[])
+           AND (%(queues)s::text[] IS NULL OR j.queue = ANY (%(queues)s::text[]))
+         LIMIT 10) waiting
+HAVING count(*) > 0;
