@@ -9,6 +9,7 @@ import time
 
 import click
 
+from pgtask.cli import roles
 from pgtask.cli.context import database, note, settings
 from pgtask.cli.errors import DONE, FAILED
 from pgtask.cli.output import json_option, on_terminal, print_fields, print_json, print_plain
@@ -20,7 +21,11 @@ LOOK_EVERY = 0.5
 
 @click.group()
 def db() -> None:
-    """Migrate the schema; run the embedded PostgreSQL."""
+    """Migrate the schema; give rights; run the embedded PostgreSQL."""
+
+
+db.add_command(roles.grant)
+db.add_command(roles.revoke)
 
 
 @db.command()

@@ -6,6 +6,7 @@ import difflib
 import json
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +27,7 @@ from pgtask.database import jobs
 from pgtask.database.connection import Connection
 from pgtask.database.enqueuing import EnqueuedByName, enqueue_by_name
 from pgtask.database.fleet import list_tasks
+from pgtask.model.errors import NotAllowedError
 from pgtask.model.job import JobRecord
 from pgtask.model.payload import encode
 from pgtask.model.serialise import job_as_json
@@ -81,12 +83,17 @@ def enqueue(
     text = encode(read_payload(payload))
 
     with connected() as connection:
+        readable = jobs.may_read(connection)
+        if wait and not readable:
+            raise NotAllowedError("This database role may not read jobs, so it cannot --wait. Nothing was enqueued.")
         enqueued = enqueue_by_name(connection, task, text, delay=delay, scheduled_at=scheduled_at, **options)
         _hint(connection, enqueued, task)
         if wait:
             job = _await_end(connection, enqueued.id, timeout_wait)
             return _print_end(job, json_output)
-        if json_output:
+        if json_output and not readable:
+            print_json({"id": enqueued.id})
+        elif json_output:
             print_json(job_as_json(jobs.read(connection, enqueued.id)))
         elif on_terminal():
             click.echo(f"Job {enqueued.id}" + (" enqueued." if enqueued.created else ""))
@@ -135,8 +142,11 @@ def _parse_json(text: str) -> Any:
 def _hint(connection: Connection, enqueued: EnqueuedByName, task: str) -> None:
     if not enqueued.created:
         note(f"Nothing enqueued: job {enqueued.id} is live and has this unique key.")
-    elif not enqueued.known:
+        return
+    with suppress(NotAllowedError):
         names = [known.name for known in list_tasks(connection)]
+        if task in names:
+            return
         close = difflib.get_close_matches(task, names, 1)
         hint = f"Did you mean '{close[0]}'?" if close else "Start one: pgtask worker"
         note(clean(f"No worker has registered task '{task}' yet: the job waits. {hint}"))

@@ -28,7 +28,7 @@ TREE: Mapping[str, Mapping[str, Branch]] = {
         "dev": Branch("dev", "dev", "Run everything that development needs, in one terminal."),
         "demo": Branch("demo", "demo", "See pgtask at work on a database of its own."),
         "worker": Branch("worker", "worker", "Run jobs."),
-        "db": Branch("db", "db", "Migrate the schema; run the embedded PostgreSQL."),
+        "db": Branch("db", "db", "Migrate the schema; give rights; run the embedded PostgreSQL."),
     },
     "Jobs": {
         "enqueue": Branch("enqueue", "enqueue", "Enqueue a job."),

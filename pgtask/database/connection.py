@@ -11,7 +11,7 @@ from psycopg import conninfo
 
 from pgtask.database import statements
 from pgtask.database.pooled import PooledConnection, PooledCursor
-from pgtask.model.errors import ConfigurationError, DatabaseUnavailableError, SchemaError
+from pgtask.model.errors import ConfigurationError, DatabaseUnavailableError, NotAllowedError, SchemaError
 
 Connection = psycopg.Connection[Any]
 
@@ -144,7 +144,7 @@ def refusal(error: BaseException) -> str | None:
 
 @contextmanager
 def translate_errors(url: str = "") -> Iterator[None]:
-    """Turns psycopg's errors about a lost server or a missing schema into pgtask's own."""
+    """Turns psycopg's errors about a lost server, a missing schema or missing rights into pgtask's own."""
     try:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
@@ -158,6 +158,10 @@ def translate_errors(url: str = "") -> Iterator[None]:
     except (psycopg.errors.DuplicatePreparedStatement, psycopg.errors.InvalidSqlStatementName) as error:
         raise ConfigurationError(
             f"A pooler swaps sessions between transactions ({one_line(error)}). {SET_POOLED}"
+        ) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise NotAllowedError(
+            f"This database role may not do that ({one_line(error)}). See: pgtask db grant --help"
         ) from error
     except psycopg.Error as error:
         if lost(error):

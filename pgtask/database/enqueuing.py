@@ -17,11 +17,10 @@ _ENQUEUE = statements.load("enqueue_by_name")
 
 
 class EnqueuedByName(NamedTuple):
-    """A job's id, whether it was made now or held the unique key, and whether its task is registered."""
+    """A job's id, and whether it was made now or held the unique key."""
 
     id: int
     created: bool
-    known: bool
 
 
 def enqueue_by_name(

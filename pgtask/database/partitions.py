@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg import errors, sql
+from psycopg import errors
 from psycopg.rows import TupleRow, tuple_row
 
 from pgtask.database import statements
@@ -38,11 +38,8 @@ SECONDS = 5.0
 _BEGIN = statements.load("begin_maintenance")
 _RETENTION = statements.load("read_retention")
 _PARTITIONS = statements.load("list_partitions")
-_LOCK_DEFAULT = statements.load("lock_default_partition")
-_DEFAULT_HOLDS = statements.load("default_holds")
-_CREATE = sql.SQL(statements.load("create_partition").decode())
-_ATTACH = sql.SQL(statements.load("attach_partition").decode())
-_DROP = sql.SQL(statements.load("drop_partition").decode())
+_ADD = statements.load("add_partition")
+_DROP_EXPIRED = statements.load("drop_expired_partition")
 _PRUNE_DEFAULT_RUNS = statements.load("prune_default_runs")
 _PRUNE_LOGS = statements.load("prune_logs")
 _PRUNE_STATS = statements.load("prune_stats")
@@ -106,34 +103,20 @@ def _create_ahead(connection: psycopg.Connection[Any], done: Maintained) -> None
             ends_at = begins_at + (WEEK if weekly else DAY)
             if begins_at > retention.now + (WEEK_AHEAD if weekly else DAYS_AHEAD):
                 return
-            cursor.execute(_LOCK_DEFAULT)
-            bounds = {"begins_at": begins_at, "ends_at": ends_at}
-            if _row(cursor.execute(_DEFAULT_HOLDS, bounds)) == (True,):
-                # Runs of the range came before its partition, and stay where they are.
-                free_from = begins_at + DAY
-                continue
-            name = f"runs_{begins_at:%Y%m%d}"
-            partition = sql.Identifier("pgtask", name)
-            cursor.execute(_CREATE.format(partition=partition))
-            cursor.execute(
-                _ATTACH.format(
-                    partition=partition,
-                    begins_at=sql.Literal(begins_at),
-                    ends_at=sql.Literal(ends_at),
-                )
-            )
+            (name,) = _row(cursor.execute(_ADD, {"begins_at": begins_at, "ends_at": ends_at}))
+        if name is None:
+            # Runs of the range came before its partition, and stay where they are.
+            free_from = begins_at + DAY
+            continue
         done.created.append(name)
 
 
 def _drop_expired(connection: psycopg.Connection[Any], done: Maintained) -> None:
     while True:
         with _turn(connection) as cursor:
-            retention = _retention(cursor)
-            before = retention.before(retention.runs)
-            name, ends_at = cursor.execute(_PARTITIONS).fetchone() or (None, None)
-            if before is None or name is None or ends_at > before:
-                return
-            cursor.execute(_DROP.format(partition=sql.Identifier("pgtask", name)))
+            (name,) = _row(cursor.execute(_DROP_EXPIRED))
+        if name is None:
+            return
         done.dropped.append(name)
 
 

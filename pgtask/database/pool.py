@@ -37,7 +37,7 @@ class Pool:
 
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection[Any]]:
-        """A connection for the block. Raises DatabaseUnavailableError, SchemaError."""
+        """A connection for the block. Raises DatabaseUnavailableError, SchemaError, NotAllowedError."""
         with self._lock:
             if self._pool is None:
                 self._pool = ConnectionPool(
@@ -59,7 +59,10 @@ class Pool:
 
     @asynccontextmanager
     async def connection_async(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """A connection of the running event loop for the block. Raises DatabaseUnavailableError, SchemaError."""
+        """A connection of the running event loop for the block.
+
+        Raises DatabaseUnavailableError, SchemaError, NotAllowedError.
+        """
         loop = asyncio.get_running_loop()
         with self._lock:
             for other in [other for other in self._loops if other.is_closed()]:

@@ -69,8 +69,6 @@ def in_words(connection: Connection) -> Iterator[None]:
             "PostgreSQL stopped this at its time limit, so nothing was changed. "
             "Something else may hold the rows: try again."
         ) from error
-    except errors.InsufficientPrivilege as error:
-        raise PgTaskError(f"This database role may not do that ({one_line(error)}).") from error
     except psycopg.Error as error:
         raise PgTaskError(f"PostgreSQL refused: {_reason(error)}") from error
 

@@ -15,6 +15,9 @@ from pgtask.database.connection import LEASE_SETTINGS, Connection, connect
 from pgtask.engine.marks import Mark
 from pgtask.engine.persistence import LONGEST_PAUSE, persist
 
+# Between two beats, however many are asked for: notices are open to all.
+_SHORTEST_INTERVAL = 0.05
+
 log = logging.getLogger("pgtask.heartbeat")
 
 
@@ -43,6 +46,7 @@ class Heartbeat:
         self._queues = queues
         self._on_beat = on_beat
         self._stopped = threading.Event()
+        self._asked = threading.Event()
         self._process = psutil.Process()
         self._measured = (0.0, 0.0)
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -59,6 +63,11 @@ class Heartbeat:
     def stop(self) -> None:
         """Beats no more."""
         self._stopped.set()
+        self._asked.set()
+
+    def hasten(self) -> None:
+        """Beats soon, as there may be news; from any thread."""
+        self._asked.set()
 
     def _run(self) -> None:
         persist(self._serve, self._stopped, log, "heartbeat missed", min(self._interval, LONGEST_PAUSE))
@@ -67,8 +76,17 @@ class Heartbeat:
         name = f"pgtask heartbeat {self._worker_id}"
         with connect(self._url, application_name=name, settings=LEASE_SETTINGS, pooled=self._pooled) as connection:
             self._beat(connection)
-            while not self._stopped.wait(self._interval):
+            while not self._pause():
                 self._beat(connection)
+
+    def _pause(self) -> bool:
+        """Waits for the next beat; returns whether there is none."""
+        begun = time.monotonic()
+        if self._asked.wait(self._interval):
+            self._stopped.wait(max(0.0, begun + _SHORTEST_INTERVAL - time.monotonic()))
+            # Cleared before the beat, so that what is asked for during it gets one of its own.
+            self._asked.clear()
+        return self._stopped.is_set()
 
     def _beat(self, connection: Connection) -> None:
         marks = self._held()

@@ -11,7 +11,7 @@ import socket
 import time
 
 from pgtask.database import migrations, ownership
-from pgtask.database.connection import Connection, check_session, connect, lost, one_line
+from pgtask.database.connection import Connection, check_session, connect, lost, one_line, translate_errors
 from pgtask.database.notifications import Message
 from pgtask.engine import leftovers
 from pgtask.engine.drainer import Drainer
@@ -76,7 +76,7 @@ class Supervisor:
         url, options = self._options.database_url, self._options
         undertaker = Undertaker(url, self._worker_id, pooled=options.pooled)
         self._team = team = Team(options, self._worker_id, undertaker)
-        heartbeat = Heartbeat(
+        self._heartbeat = heartbeat = Heartbeat(
             url,
             self._worker_id,
             options.lease,
@@ -115,7 +115,7 @@ class Supervisor:
         pause, logged = 0.1, 0.0
         while not self._signals.ending:
             try:
-                with self._connect() as connection:
+                with translate_errors(self._options.database_url), self._connect() as connection:
                     if not self._options.pooled:
                         check_session(connection)
                     migrations.check(connection)
@@ -166,11 +166,14 @@ class Supervisor:
             self._team.tell({"cancel": id, "attempt": attempt})
 
     def _notified(self, message: Message) -> None:
+        # Any login may send a notice, so nothing is stopped on its word: the heartbeat asks whether it is true.
         if "stop" in message:
             if message["stop"] == self._worker_id:
-                self._ask_stop()
-        elif "cancel" not in message or message["worker"] == self._worker_id:
+                self._heartbeat.hasten()
+        elif "cancel" not in message:
             self._team.tell(message)
+        elif message["worker"] == self._worker_id:
+            self._heartbeat.hasten()
 
     def _ask_stop(self) -> None:
         self._stop_asked = True

@@ -10,6 +10,7 @@ PgTaskError
 ├── PayloadError              arguments do not fit the task, or are no JSON that PostgreSQL can store
 ├── JobNotFoundError          no job has this id
 ├── JobStateError             the job is not in a state that allows this
+├── NotAllowedError           the database role may not do this
 └── JobFailedError            the awaited job ended without completing
 """
 
@@ -95,6 +96,10 @@ class WorkerNotFoundError(PgTaskError):
             f"There is no worker {worker_id}: see pgtask workers list. Rows of ended workers are kept for some days."
         )
         self.worker_id = worker_id
+
+
+class NotAllowedError(PgTaskError):
+    """The database role in use may not do what was asked."""
 
 
 class TimeLimitError(PgTaskError):

@@ -228,8 +228,14 @@ def test_a_sweep_probes_each_lane_by_its_index(hot: Connection) -> None:
     assert blocks(plan) < 200
 
 
-def test_the_live_holder_of_a_unique_key_is_found_by_its_index(database: str, hot: Connection) -> None:
+def test_the_live_holder_of_a_unique_key_is_found_by_its_index(
+    database: str, hot: Connection, connection: Connection
+) -> None:
+    row = connection.execute("SELECT prosrc FROM pg_proc WHERE proname = 'unique_job'").fetchone()
+    assert row is not None
     with connections.connect(database, application_name="test") as plain:
-        plan = explain(plain, "find_unique_job", unique_key="k")
+        plain.execute(f"PREPARE unique_job (text) AS {row[0]}".encode())
+        found = plain.execute("EXPLAIN (FORMAT JSON) EXECUTE unique_job ('k')").fetchone()
 
-    assert [index for _, index in scans(plan)] == ["jobs_unique_key"]
+    assert found is not None
+    assert [index for _, index in scans(found[0][0]["Plan"])] == ["jobs_unique_key"]

@@ -15,18 +15,22 @@ PLACEHOLDER = re.compile(r"%\((\w+)\)s(::\w+)?")
 
 # What EXPLAIN does not take, and why.
 UNEXPLAINABLE = {
-    "attach_partition": "DDL, with names filled in",
     "begin_reading": "SET TRANSACTION",
     "copy_jobs": "COPY",
-    "create_partition": "DDL, with names filled in",
+    "create_role": "DDL, with a name filled in",
     "create_schema": "DDL",
-    "drop_partition": "DDL, with names filled in",
+    "grant_enqueuer": "DO, with a name filled in",
+    "grant_membership": "GRANT, with names filled in",
+    "grant_operator": "DO, with a name filled in",
+    "grant_reader": "DO, with a name filled in",
+    "grant_worker": "DO, with a name filled in",
     "listen": "LISTEN",
     "discard_session": "DISCARD",
-    "lock_default_partition": "LOCK",
     "set_locally": "SET, with names filled in",
     "mark_transaction": "SET, with a value filled in",
     "reset_role": "RESET",
+    "revoke_membership": "REVOKE, with names filled in",
+    "revoke_rights": "DO, with a name filled in",
 }
 
 TABLES = "jobs|runs|job_logs|tasks|queues|workers|leader|settings|stats_minute|all_jobs"

@@ -1,8 +1,7 @@
 -- Enqueues a job with the defaults that its task has registered. Locks: the new row. Index: tasks_pkey, jobs_unique_key.
 -- `created` is false when the job was there before this statement: the live holder of the unique key.
 SELECT enqueued.id,
-       NOT EXISTS (SELECT FROM pgtask.jobs j WHERE j.id = enqueued.id) AS created,
-       EXISTS (SELECT FROM pgtask.tasks t WHERE t.name = %(task)s::text) AS known
+       NOT EXISTS (SELECT FROM pgtask.jobs j WHERE j.id = enqueued.id) AS created
   FROM pgtask.enqueue(
            task => %(task)s::text,
            payload => %(payload)s::jsonb,

@@ -1,2 +1,2 @@
--- The live job that holds a unique key. Index: jobs_unique_key.
-SELECT id FROM pgtask.jobs WHERE unique_key = %(unique_key)s::text;
+-- The live job that holds a unique key. Through a function, as producers may not read keys. Index: jobs_unique_key.
+SELECT pgtask.unique_job(%(unique_key)s::text);

@@ -1,0 +1,8 @@
+-- What it takes to look at everything that is shown, and to change nothing.
+DO $$
+BEGIN
+    GRANT USAGE ON SCHEMA pgtask TO {role};
+    GRANT SELECT ON pgtask.schema_version, pgtask.all_jobs, pgtask.jobs, pgtask.runs, pgtask.job_logs, pgtask.tasks, pgtask.queues,
+                    pgtask.workers, pgtask.leader, pgtask.stats_minute TO {role};
+END
+$$;

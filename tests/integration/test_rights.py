@@ -1,0 +1,341 @@
+"""What each role may do: the statements of pgtask as a whole, and what is tried with SQL of one's own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from pgtask.database import connection as connections
+from pgtask.database import ownership, partitions
+from pgtask.database.roles import Role
+from tests.logins import Logins
+from tests.rows import insert, live, number
+from tests.support import eventually
+
+Connection = psycopg.Connection[Any]
+
+FILES = sorted((Path(__file__).resolve().parents[2] / "pgtask" / "database" / "sql").glob("*.sql"))
+PLACEHOLDER = re.compile(r"%\((\w+)\)s")
+MEMBERS = {"S": "stranger", "E": "enqueuer", "W": "worker", "R": "reader", "O": "operator"}
+
+# Statements by who may run them. EXPLAIN asks for the same rights as doing it, except inside functions.
+ALLOWED = {
+    "SEWRO": """
+        begin_maintenance current_instant end_backends find_membership find_role limit_reading limit_waiting
+        list_backends lock_migrations may_choose_ids may_read_jobs read_server_settings wal_position
+    """,
+    "EWRO": "find_owner first_live_job list_partitions reserve_job_ids schema_version",
+    "EW": "enqueue_by_name enqueue_job enqueue_jobs fill_jobs find_unique_job insert_file_job payload_limit",
+    "W": """
+        advance_lane bury_workers claim_jobs claim_suspects complete_jobs end_jobs end_worker fill_history free_jobs
+        heartbeat lead open_gate pretend_to_run register_task register_worker resign roll_up write_logs write_progress
+    """,
+    "WO": """
+        add_partition drop_expired_partition lock_jobs prune_default_runs prune_logs prune_stats prune_workers
+        read_retention stop_workers
+    """,
+    "O": "cancel_jobs create_queue delete_jobs delete_queue pause_queues resume_queues retry_jobs set_queue",
+    "WRO": """
+        count_tagged_jobs explain_job find_ended_jobs find_live_jobs find_ownerless find_run_attempts find_running_jobs
+        find_unsuccessful_jobs known_queues largest_file_jobs list_logs list_queues list_runs list_tasks list_workers
+        read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs
+        sum_completed_jobs sum_file_jobs sweep_lanes
+    """,
+}
+# COPY, LISTEN, SET, and what only an owner runs.
+NOT_EXPLAINED = {
+    *("begin_reading", "copy_jobs", "create_role", "create_schema", "listen", "revoke_membership", "revoke_rights"),
+    *("grant_enqueuer", "grant_membership", "grant_operator", "grant_reader", "grant_worker"),
+}
+BY_FILE = {name: letters for letters, names in ALLOWED.items() for name in names.split()}
+
+
+def may(url: str, statement: str | bytes, arguments: dict[str, Any] | None = None) -> bool:
+    """Whether a login may do this, which is then taken back."""
+    with psycopg.connect(url, autocommit=True) as own, own.transaction(force_rollback=True):
+        try:
+            own.execute(statement if isinstance(statement, bytes) else statement.encode(), arguments)
+        except errors.InsufficientPrivilege:
+            return False
+    return True
+
+
+def test_every_statement_has_its_line() -> None:
+    assert {file.stem for file in FILES} == set(BY_FILE) | NOT_EXPLAINED
+
+
+@pytest.mark.parametrize("member", MEMBERS.values())
+@pytest.mark.parametrize("name", BY_FILE)
+def test_who_may_run_a_statement(name: str, member: str, members: dict[str, str]) -> None:
+    text = next(file for file in FILES if file.stem == name).read_bytes()
+    nothing = dict.fromkeys(PLACEHOLDER.findall(text.decode()))
+
+    allowed = may(members[member], b"EXPLAIN " + text, nothing or None)
+
+    assert allowed == (member in {MEMBERS[letter] for letter in BY_FILE[name]})
+
+
+# What SQL of one's own can do: a statement, and who may run it.
+OWN_SQL: list[tuple[LiteralString, str]] = [
+    ("INSERT INTO pgtask.jobs (task) VALUES ('t') RETURNING id", "EW"),
+    (
+        """INSERT INTO pgtask.jobs (task, payload, queue, priority, scheduled_at, max_retries, retry_strategy,
+                                    retry_delay, max_retry_delay, timeout, unique_key, tags, traceparent)
+           VALUES ('t', '{}', 'q', 2, now(), 1, 'fixed', 1, 1, 1, 'k', '{a}', 'x')""",
+        "EW",
+    ),
+    ("INSERT INTO pgtask.jobs (task, unique_key) VALUES ('t', 'k') ON CONFLICT DO NOTHING", "EW"),
+    ("COPY pgtask.jobs (task, payload) FROM '/dev/null'", ""),
+    ("SELECT pgtask.enqueue('t', unique_key => 'k')", "EW"),
+    ("SELECT pgtask.unique_job('k')", "EW"),
+    ("SELECT pgtask.payload_limit()", "EW"),
+    ("SELECT count(id) FROM pgtask.jobs", "EWRO"),
+    ("SELECT version_num FROM pgtask.schema_version", "EWRO"),
+    # What the server owns.
+    *(
+        (f"INSERT INTO pgtask.jobs (task, {column}) VALUES ('t', {value})", "W")
+        for column, value in (
+            ("id", "1"),
+            ("status", "'running'"),
+            ("attempt", "7"),
+            ("retry_count", "-5"),
+            ("crash_count", "0"),
+            ("worker_id", "1"),
+            ("executor", "1"),
+            ("created_at", "now()"),
+            ("started_at", "now()"),
+            ("progress", "100"),
+            ("progress_message", "'x'"),
+            ("cancel_requested_at", "now()"),
+            ("suspect", "true"),
+        )
+    ),
+    ("INSERT INTO pgtask.jobs (id, task) OVERRIDING SYSTEM VALUE VALUES (1, 't')", "W"),
+    ("INSERT INTO pgtask.jobs (task) VALUES ('t') RETURNING payload", "W"),
+    ("INSERT INTO pgtask.jobs (task) VALUES ('t') ON CONFLICT (id) DO UPDATE SET status = 'running'", "W"),
+    (
+        """INSERT INTO pgtask.jobs (task, unique_key) VALUES ('t', 'k')
+           ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL DO UPDATE SET payload = '{}'""",
+        "W",
+    ),
+    ("SELECT nextval('pgtask.jobs_id_seq')", "W"),
+    ("SELECT setval('pgtask.jobs_id_seq', 1)", ""),
+    ("SELECT setval('pgtask.idle_until', 0)", "W"),
+    ("SELECT nextval('pgtask.idle_until')", "W"),
+    # What others' jobs say.
+    *(
+        (f"SELECT {column} FROM pgtask.jobs", "WRO")
+        for column in ("payload", "task", "queue", "unique_key", "tags", "status", "scheduled_at", "jobs", "ctid")
+    ),
+    ("SELECT id FROM pgtask.jobs WHERE unique_key = 'k'", "WRO"),
+    ("SELECT id FROM pgtask.jobs ORDER BY priority", "WRO"),
+    ("WITH new AS (INSERT INTO pgtask.jobs (task) VALUES ('t') RETURNING *) SELECT payload FROM new", "W"),
+    ("SELECT payload FROM pgtask.all_jobs", "WRO"),
+    ("SELECT payload, error FROM pgtask.runs", "WRO"),
+    ("SELECT payload FROM pgtask.runs_default", "WO"),
+    ("SELECT message FROM pgtask.job_logs", "WRO"),
+    ("SELECT name FROM pgtask.tasks", "WRO"),
+    ("SELECT name FROM pgtask.queues", "WRO"),
+    ("SELECT host FROM pgtask.workers", "WRO"),
+    ("SELECT value FROM pgtask.settings", "WO"),
+    # What would hold others up or change what is there.
+    ("SELECT id FROM pgtask.jobs FOR UPDATE", "WO"),
+    ("SELECT id FROM pgtask.jobs FOR KEY SHARE", "WO"),
+    ("SELECT id FROM pgtask.workers FOR UPDATE", "WO"),
+    ("SELECT name FROM pgtask.queues FOR UPDATE", "O"),
+    ("SELECT name FROM pgtask.leader FOR UPDATE", "W"),
+    *(
+        (f"LOCK TABLE pgtask.jobs IN {mode} MODE", letters)
+        for mode, letters in (("ACCESS SHARE", "WRO"), ("ROW EXCLUSIVE", "WO"), ("ACCESS EXCLUSIVE", "WO"))
+    ),
+    ("UPDATE pgtask.jobs SET scheduled_at = now()", "W"),
+    ("UPDATE pgtask.jobs SET cancel_requested_at = now()", "WO"),
+    ("DELETE FROM pgtask.jobs", "WO"),
+    ("TRUNCATE pgtask.jobs", ""),
+    ("UPDATE pgtask.runs SET final = false", ""),
+    ("DELETE FROM pgtask.runs", "O"),
+    (
+        """INSERT INTO pgtask.runs (job_id, outcome, priority, final, queue, task)
+           VALUES (1, 'completed', 1, true, 'q', 't')""",
+        "W",
+    ),
+    ("UPDATE pgtask.workers SET expires_at = now()", "W"),
+    ("UPDATE pgtask.workers SET stopping_at = now()", "WO"),
+    ("UPDATE pgtask.queues SET paused_at = now()", "O"),
+    ("UPDATE pgtask.settings SET value = '1'", ""),
+    ("UPDATE pgtask.schema_version SET version_num = '0000'", ""),
+    ("SELECT pgtask.cancel(1)", "O"),
+    ("SELECT pgtask.retry(1)", "O"),
+    ("SELECT pgtask.notify_rewind('q', 1::smallint, now())", "W"),
+    ("SELECT pgtask.drop_expired_partition()", "WO"),
+    ("SELECT pgtask.add_partition('2001-01-01 00:00+00', '2001-01-02 00:00+00')", "WO"),
+    ("DROP TABLE pgtask.runs_default", ""),
+    ("ALTER TABLE pgtask.jobs DISABLE TRIGGER jobs_notify", ""),
+    ("ALTER TABLE pgtask.runs DETACH PARTITION pgtask.runs_default", ""),
+    ("CREATE TABLE pgtask.mine (n integer)", ""),
+    ("CREATE FUNCTION pgtask.mine() RETURNS integer LANGUAGE sql RETURN 1", ""),
+    ("CREATE INDEX ON pgtask.jobs (task)", ""),
+    ("CREATE TRIGGER mine AFTER INSERT ON pgtask.jobs EXECUTE FUNCTION pgtask.notify_enqueued()", ""),
+]
+
+
+@pytest.mark.parametrize("member", MEMBERS.values())
+@pytest.mark.parametrize(("statement", "letters"), OWN_SQL)
+def test_who_may_run_sql_of_their_own(
+    statement: LiteralString, letters: str, member: str, members: dict[str, str]
+) -> None:
+    assert may(members[member], statement) == (member in {MEMBERS[letter] for letter in letters})
+
+
+# What an enqueuer may do must not hold up the others
+
+
+def test_a_unique_key_held_open_keeps_no_job_from_being_run(
+    logins: Logins, connection: Connection, make_work: Any
+) -> None:
+    ids = insert(connection, "t", count=3) + insert(connection, "t", unique_key="taken")
+    work = make_work()
+    with psycopg.connect(logins.make(Role.ENQUEUER)) as producer:
+        producer.execute(
+            "INSERT INTO pgtask.jobs (task, unique_key) SELECT 't', 'k' || n FROM generate_series(1, 100) n"
+        )
+
+        claimed = work.claim(10)
+
+        assert [job.id for job in claimed] == ids
+        assert work.complete(*((job.id, job.attempt) for job in claimed[:2])) == set(ids[:2])
+        assert work.end(ids[2], 1)
+        assert work.end(ids[3], 1, delay=0)
+
+
+def test_queues_without_number_do_not_reach_a_worker_that_names_its_own(
+    logins: Logins, connection: Connection, make_work: Any
+) -> None:
+    insert(connection, "t")
+    with psycopg.connect(logins.make(Role.ENQUEUER), autocommit=True) as producer:
+        producer.execute(
+            "INSERT INTO pgtask.jobs (task, queue, priority) SELECT 't', 'q' || n, 100 FROM generate_series(1, 999) n"
+        )
+
+    lanes = make_work().connection.sweep(["default", "other"])
+
+    assert [(lane.queue, lane.priority) for lane in lanes] == [("default", 1)]
+
+
+def test_the_name_of_a_key_is_not_told_by_its_conflict(logins: Logins, connection: Connection) -> None:
+    insert(connection, "t", {"secret": "hidden"}, unique_key="hidden@example.org")
+
+    with (
+        psycopg.connect(logins.make(Role.ENQUEUER)) as producer,
+        pytest.raises(errors.UniqueViolation) as caught,
+    ):
+        producer.execute("INSERT INTO pgtask.jobs (task, unique_key) VALUES ('t', 'hidden@example.org')")
+
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_payload_cannot_be_smuggled_in_compressed(logins: Logins, connection: Connection) -> None:
+    with psycopg.connect(logins.make(Role.ENQUEUER)) as producer:
+        producer.execute("CREATE TEMPORARY TABLE stash (payload jsonb)")
+        producer.execute("INSERT INTO stash SELECT jsonb_build_object('a', repeat('x', 1000000))")
+        producer.execute("INSERT INTO pgtask.jobs (task, payload) SELECT 't', payload FROM stash")
+        producer.commit()
+        producer.execute("INSERT INTO stash SELECT jsonb_build_object('a', repeat('x', 20000000))")
+        with pytest.raises(errors.CheckViolation, match="payload has 20000009 bytes"):
+            producer.execute("INSERT INTO pgtask.jobs (task, payload) SELECT 't', payload FROM stash")
+
+    assert number(connection, "SELECT max(octet_length(payload::text)) FROM pgtask.jobs") == 1000009
+
+
+def test_an_enqueuer_wakes_workers_that_sleep(logins: Logins, connection: Connection) -> None:
+    connection.execute("LISTEN pgtask")
+    connection.execute("SELECT setval('pgtask.idle_until', 9000000000000000)")
+
+    with psycopg.connect(logins.make(Role.ENQUEUER)) as producer:
+        producer.execute("INSERT INTO pgtask.jobs (task) VALUES ('t')")
+
+    assert [notice.payload for notice in connection.notifies(timeout=10, stop_after=1)] == ["enqueued"]
+
+
+def test_functions_are_not_led_astray_by_a_callers_objects(logins: Logins, connection: Connection) -> None:
+    with psycopg.connect(logins.make(Role.ENQUEUER), autocommit=True) as producer:
+        producer.execute("CREATE TEMPORARY TABLE jobs (id bigint, unique_key text)")
+        producer.execute("CREATE TEMPORARY TABLE settings (name text, value jsonb)")
+        producer.execute("INSERT INTO settings VALUES ('max_payload_bytes', '1')")
+        producer.execute("SET search_path = pg_temp, pgtask, public")
+        assert producer.execute("SELECT pgtask.payload_limit()").fetchone() == (1048576,)
+        row = producer.execute("SELECT pgtask.enqueue('t', unique_key => 'k')").fetchone()
+        assert row is not None
+        assert producer.execute("SELECT pgtask.unique_job('k')").fetchone() == row
+
+    assert live(connection, row[0])["task"] == "t"
+
+
+def test_an_executors_name_on_a_strangers_connection_does_no_harm(logins: Logins) -> None:
+    """Nor can what was left behind be mistaken: it bears the name and the login."""
+    name = "pgtask executor 1.1"
+    worker = logins.make(Role.WORKER)
+    with (
+        connections.connect(logins.make(None), application_name=name) as stranger,
+        connections.connect(worker, application_name=name) as left_behind,
+        connections.connect(worker, application_name="undertaker") as own,
+    ):
+        assert ownership.end_backends(own, name) == 1
+        eventually(lambda: ownership.end_backends(own, name) == 0)
+
+        assert stranger.execute("SELECT 1").fetchone() == (1,)
+        with pytest.raises(psycopg.OperationalError):
+            left_behind.execute("SELECT 1")
+
+
+# Upkeep
+
+
+def add_old_partition(connection: Connection) -> None:
+    bounds = "FROM ('2001-01-01 00:00+00') TO ('2001-01-02 00:00+00')"
+    connection.execute(f"CREATE TABLE pgtask.runs_old PARTITION OF pgtask.runs FOR VALUES {bounds}".encode())
+
+
+@pytest.mark.parametrize("role", [Role.WORKER, Role.OPERATOR])
+def test_partitions_are_kept_by_roles_that_do_not_own_them(role: Role, logins: Logins, connection: Connection) -> None:
+    made = connection.execute("SELECT oid::regclass::text FROM pg_class WHERE relname ~ '^runs_2' AND relkind = 'r'")
+    for (name,) in made.fetchall():
+        connection.execute(f"DROP TABLE {name}".encode())
+    add_old_partition(connection)
+    connection.execute("INSERT INTO pgtask.job_logs VALUES (1, '2001-01-01', 1, 1, 'info', 'x')")
+    connection.execute("INSERT INTO pgtask.stats_minute (minute, queue, task) VALUES ('2001-01-01', 'q', 't')")
+
+    with connections.connect(logins.make(role), application_name="test") as own:
+        done = partitions.maintain(own)
+
+    assert (len(done.created), done.dropped, done.deleted_logs, done.deleted_stats) == (4, ["runs_old"], 1, 1)
+    assert done.complete
+    owners = "SELECT count(DISTINCT relowner) FROM pg_class WHERE relnamespace = 'pgtask'::regnamespace"
+    assert number(connection, owners) == 1, "what a worker's upkeep makes belongs to the owner of the rest"
+
+
+def test_only_what_is_past_its_retention_can_be_dropped(logins: Logins, connection: Connection) -> None:
+    with connections.connect(logins.make(Role.WORKER), application_name="test") as own:
+        assert own.execute("SELECT pgtask.drop_expired_partition()").fetchone() == (None,)
+    connection.execute("DELETE FROM pgtask.settings WHERE name = 'retention_days'")
+    add_old_partition(connection)
+    assert connection.execute("SELECT pgtask.drop_expired_partition()").fetchone() == (None,), "kept for ever"
+
+
+@pytest.mark.parametrize(
+    ("begins_at", "ends_at"),
+    [
+        ("2001-01-01 12:00+00", "2001-01-02 12:00+00"),
+        ("2001-01-01 00:00+00", "2001-01-03 00:00+00"),
+        ("2001-01-02 00:00+00", "2001-01-01 00:00+00"),
+        ("-infinity", "infinity"),
+    ],
+)
+def test_only_days_and_weeks_become_partitions(begins_at: str, ends_at: str, connection: Connection) -> None:
+    with pytest.raises((errors.InvalidParameterValue, errors.DatetimeFieldOverflow)):
+        connection.execute("SELECT pgtask.add_partition(%s, %s)", [begins_at, ends_at])
