@@ -118,6 +118,7 @@ class HandlerConnection:
         than was begun.
         """
         arguments = {"ids": [id], "attempts": [attempt], "started": [started], "ended": [0.0], "results": [result]}
+        arguments |= {"cpu_seconds": None, "peak_rss_bytes": None}
         with self._own.pipeline():
             self._own.execute(_RESET_ROLE)
             mark = self._own.execute(_READ_MARK)

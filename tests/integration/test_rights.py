@@ -28,28 +28,35 @@ ALLOWED = {
     "SEWRO": """
         begin_maintenance current_instant end_backends find_membership find_role limit_reading limit_waiting
         list_backends lock_migrations may_choose_ids may_read_jobs read_server_settings wal_position
+        end_backend fence_executor follow_position inspect_grants inspect_horizon inspect_indexes inspect_sequences
+        inspect_server inspect_settings inspect_tables limit_inspecting read_backend read_statement_timeout
+        read_transaction_mark settle_in
     """,
     "EWRO": "find_owner first_live_job list_partitions reserve_job_ids schema_version",
     "EW": "enqueue_by_name enqueue_job enqueue_jobs fill_jobs find_unique_job insert_file_job payload_limit",
     "W": """
+        bring_forward_jobs
         advance_lane bury_workers claim_jobs claim_suspects complete_jobs end_jobs end_worker fill_history free_jobs
         heartbeat lead open_gate pretend_to_run register_task register_worker resign roll_up write_logs write_progress
     """,
     "WO": """
+        count_default_runs
         add_partition drop_expired_partition lock_jobs prune_default_runs prune_logs prune_stats prune_workers
         read_retention stop_workers
     """,
     "O": "cancel_jobs create_queue delete_jobs delete_queue pause_queues resume_queues retry_jobs set_queue",
     "WRO": """
+        find_attempts_under_way find_completed_attempt find_latest_failures find_unknown_tasks follow_logs follow_runs
         count_tagged_jobs explain_job find_ended_jobs find_live_jobs find_ownerless find_run_attempts find_running_jobs
         find_unsuccessful_jobs known_queues largest_file_jobs list_logs list_queues list_runs list_tasks list_workers
         read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs
         sum_completed_jobs sum_file_jobs sweep_lanes
     """,
 }
-# COPY, LISTEN, SET, and what only an owner runs.
+# COPY, LISTEN, SET, RESET, DISCARD, and what only an owner runs.
 NOT_EXPLAINED = {
     *("begin_reading", "copy_jobs", "create_role", "create_schema", "listen", "revoke_membership", "revoke_rights"),
+    *("discard_session", "mark_transaction", "reset_role", "set_locally"),
     *("grant_enqueuer", "grant_membership", "grant_operator", "grant_reader", "grant_worker"),
 }
 BY_FILE = {name: letters for letters, names in ALLOWED.items() for name in names.split()}

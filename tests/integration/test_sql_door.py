@@ -45,6 +45,7 @@ def test_a_plain_insert_needs_only_the_task(connection: Connection) -> None:
         "attempt": 0,
         "retry_count": 0,
         "crash_count": 0,
+        "suspect": False,
     }
 
 

@@ -14,7 +14,9 @@ NEED_A_SESSION = {
     "pgtask/benchmark/latency.py": "the floor of a benchmark",
     "pgtask/database/measuring.py": "a benchmark holds snapshots and sets what the planner may do",
     "pgtask/database/notifications.py": "LISTEN",
+    "pgtask/database/roles.py": "an owner grants rights once and directly",
     "pgtask/database/scratch.py": "makes and drops databases, which no pooler knows",
+    "pgtask/database/transaction.py": "executors refuse transactional tasks behind a pooler",
     "pgtask/testing/servers.py": "a test has its database to itself",
     "pgtask/testing/worker.py": "a test has its database to itself",
 }

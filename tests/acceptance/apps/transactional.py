@@ -11,7 +11,7 @@ tasks = PgTask()
 scene = Scene.here()
 
 
-@tasks.task(name="effect", transactional=True, max_retries=2, retry=Retry.fixed(0))
+@tasks.task(name="effect", transactional=True, max_retries=-1, retry=Retry.fixed(0))
 def effect(ctx: JobContext, fails: bool = False) -> int:
     """Inserts the job's row; fails after that in its first attempt if it is to."""
     scene.note("start", ctx.id, ctx.attempt)
