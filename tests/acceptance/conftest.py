@@ -19,6 +19,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.acceptance)
+            # One after the other: each runs several busy processes itself.
+            item.add_marker(pytest.mark.xdist_group("acceptance"))
 
 
 @pytest.fixture
