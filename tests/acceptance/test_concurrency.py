@@ -61,6 +61,7 @@ def test_as_many_jobs_run_at_once_as_there_are_slots_and_no_more(
     # On a machine so busy that they did not seem quick none was taken ahead: then once more.
     given_back = "SELECT count(*) FROM pgtask.jobs WHERE status = 'pending' AND attempt > 0 AND id = ANY (%s)"
     ids: list[int] = []
+    back = 0
     for turn in range(5):
         with connection.transaction():
             batch = [insert(connection, task, {"gate": f"later-{turn}"})[0] for _ in range(10) for task in tasks]
