@@ -42,10 +42,10 @@ def run_worker(options: WorkerOptions) -> int:
     DatabaseUnavailableError when PostgreSQL refuses the credentials; while it is away, it waits.
     """
     logs.configure(options.log_level, options.log_format)
-    systemd = Systemd()
-    leftovers.inherit_orphans()
-    others = leftovers.children()
     with Signals().collected() as signals:
+        systemd = Systemd()
+        leftovers.inherit_orphans()
+        others = leftovers.children()
         while True:
             code = Supervisor(options, signals, systemd, others).run()
             if code is not None:
