@@ -15,13 +15,10 @@ from tests.scene import Scene
 HERE = Path(__file__).parent
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.acceptance)
-            # One after the other: each runs several busy processes itself.
-            item.add_marker(pytest.mark.xdist_group("acceptance"))
 
 
 @pytest.fixture
