@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -39,6 +40,7 @@ class PgTask:
         self._pooled = pooled
         self._pool: Pool | None = None
         self._server: Any = None
+        self._opening = threading.RLock()
 
     @overload
     def task(self, function: F) -> Task[F]: ...
@@ -112,12 +114,13 @@ class PgTask:
 
         Raises ConfigurationError, EmbeddedServerError.
         """
-        if self._url is None:
-            from pgtask.config import load_settings
+        with self._opening:
+            if self._url is None:
+                from pgtask.config import load_settings
 
-            settings = load_settings()
-            self._url = settings.database_url or self._start_embedded(settings.home)
-        return self._url
+                settings = load_settings()
+                self._url = settings.database_url or self._start_embedded(settings.home)
+            return self._url
 
     def adopt(self, database_url: str, *, pooled: bool) -> None:
         """Uses the database of the worker that runs this application, unless it was given another."""
@@ -147,11 +150,12 @@ class PgTask:
     @property
     def pool(self) -> Pool:
         """The connections this application enqueues through."""
-        if self._pool is None:
-            from pgtask.database.pool import Pool
+        with self._opening:
+            if self._pool is None:
+                from pgtask.database.pool import Pool
 
-            self._pool = Pool(self.database_url, pooled=self.pooled)
-        return self._pool
+                self._pool = Pool(self.database_url, pooled=self.pooled)
+            return self._pool
 
     @contextmanager
     def on_database(self, database_url: str) -> Iterator[Self]:
@@ -170,9 +174,10 @@ class PgTask:
 
     def close(self) -> None:
         """Closes what was opened; the application may be used again."""
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
+        with self._opening:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
         if self._server is not None:
             self._server.close()
             self._server = None

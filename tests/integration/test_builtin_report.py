@@ -47,7 +47,7 @@ def fill(connection: Connection) -> None:
 
 def test_it_tells_what_came_of_the_jobs_of_the_period(database: str, connection: Connection) -> None:
     fill(connection)
-    found = report(database, "hourly", None, "UTC")
+    found = report(database, "hourly", NOW.isoformat(), "UTC")
     assert (found["type"], found["timezone"]) == ("hourly", "UTC")
     assert found["from"] == (HOUR - timedelta(hours=1)).isoformat()
     assert found["to"] == HOUR.isoformat()
@@ -79,7 +79,7 @@ def test_minutes_that_are_rolled_up_count_once(database: str, connection: Connec
             [minute, completed],
         )
         add(connection, minutes + 2, minute, queue="q", task="t")
-    assert report(database, "hourly", None, "UTC")["total"]["completed"] == 1_110
+    assert report(database, "hourly", NOW.isoformat(), "UTC")["total"]["completed"] == 1_110
 
 
 def test_it_can_be_asked_for_an_earlier_time_and_another_zone(database: str, connection: Connection) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -646,3 +647,26 @@ def test_a_payload_that_python_cannot_decode_is_shown_as_its_text(app: PgTask, c
 
     assert shown == ["[" * 5000 + "]" * 5000, '{"n": ' + "9" * 5001 + "}", {"a": 1}]
     assert [record.id for record in list_jobs(connection, JobFilter()).jobs] == ids[::-1]
+
+
+def test_threads_that_enqueue_first_at_once_share_their_connections(database: str) -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(100):
+            opened: list[Any] = []
+            start = threading.Barrier(8)
+            fresh = PgTask(database)
+
+            def look(fresh: PgTask = fresh, start: threading.Barrier = start, opened: list[Any] = opened) -> None:
+                start.wait()
+                opened.append(fresh.pool)
+
+            threads = [threading.Thread(target=look) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert len({id(pool) for pool in opened}) == 1
+    finally:
+        sys.setswitchinterval(interval)
