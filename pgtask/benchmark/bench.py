@@ -97,8 +97,8 @@ class Bench:
         """A worker, just started, while the block runs."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PGTASK_")}
         worker = WorkerProcess(
-            *("--app", app, "--processes", str(executors), "--concurrency", str(slots)),
-            *("--isolation", isolation, "--log-level", "warning"),
+            *("--app", app, "--processes", str(executors), "--log-level", "warning"),
+            *(("--isolation", "process") if isolation == "process" else ("--concurrency", str(slots))),
             environment=kept | {"PGTASK_DATABASE_URL": self.url},
             directory=self.directory,
         )

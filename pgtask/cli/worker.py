@@ -53,5 +53,9 @@ def worker(drain: bool, no_listen: bool, **flags: object) -> int:
     from pgtask.engine.supervisor import run_worker
 
     given = settings(listen=False if no_listen else None, **flags)
+    if given.isolation == "process" and flags["concurrency"] is not None:
+        raise click.UsageError(
+            "With isolation process each executor runs one job at a time: choose --processes instead of --concurrency."
+        )
     with database(given) as url:
         return run_worker(WorkerOptions.chosen(given, url, drain=drain))

@@ -80,8 +80,8 @@ class PgTask:
         -1 no limit); `retry` is a policy such as `Retry.exponential(60, max_delay=3600)`; `timeout` of an attempt is in
         seconds or a text such as "5m"; `transactional` gives the function `ctx.connection`, whose effects are committed
         together with the job's completion or not at all; with `isolation="process"` an attempt has a process to itself,
-        where it can be ended by force and be limited to `memory_limit` bytes of memory. Raises TaskError for a bad or a
-        second declaration.
+        where it can be ended by force and, on Linux, be limited to `memory_limit` bytes of memory. Raises TaskError for
+        a bad or a second declaration.
         """
 
         def register(function: F) -> Task[F]:

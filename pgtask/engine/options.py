@@ -33,6 +33,11 @@ class WorkerOptions:
     log_format: str = "auto"
 
     @property
+    def slots(self) -> int:
+        """Jobs that one of its executors runs at once; those for isolated tasks and for suspects run one."""
+        return 1 if self.isolation == "process" else self.concurrency
+
+    @property
     def notified(self) -> bool:
         """Whether it listens for notifications, which do not come through a transaction pooler."""
         return self.listen and not self.pooled

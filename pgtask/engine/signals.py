@@ -20,7 +20,10 @@ ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 
 
 class Signals:
-    """The signals received and not yet looked at; `read` becomes readable with each, and with each poke."""
+    """The signals received and not yet looked at; `read` becomes readable with each, and with each poke.
+
+    `quiet` tells whether no more jobs are to be taken, which holds under whatever identity the worker goes on.
+    """
 
     def __init__(self) -> None:
         self.read, self._write = os.pipe()
@@ -28,6 +31,7 @@ class Signals:
         os.set_blocking(self._write, False)
         self._received: list[int] = []
         self._endings: list[int] = []
+        self.quiet = False
 
     def take(self) -> list[int]:
         """The signals received since the last call, in their order."""
@@ -58,6 +62,8 @@ class Signals:
         self._received.append(number)
         if number in ENDING:
             self._endings.append(number)
+        elif number in (signal.SIGTSTP, signal.SIGCONT):
+            self.quiet = number == signal.SIGTSTP
 
     @contextlib.contextmanager
     def collected(self) -> Iterator[Signals]:

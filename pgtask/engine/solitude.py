@@ -75,6 +75,8 @@ class Solitude:
         self._on_log = on_log
         self._cpu = self._cpu_seconds()
         leftovers.inherit_orphans()
+        # What the application started when it was imported is its own.
+        self._others = leftovers.children()
         self._forget_peak()
 
     def ended(self, attempt: Attempt) -> None:
@@ -84,9 +86,9 @@ class Solitude:
         attempt.peak_rss_bytes = self._peak_rss_bytes()
         self._forget_peak()
         if leftovers.any_children():
-            names = leftovers.end_children()
+            names = leftovers.end_children(self._others)
             if names:
-                text = f"It left {len(names)} processes behind, which were ended: {', '.join(names)}"
+                text = f"It left processes behind, which were ended: {', '.join(names)}"
                 log.warning("job %d: %s", attempt.id, text)
                 self._on_log(attempt, time.monotonic(), MAX_LINES + MAX_OUTPUT_LINES + 2, "warning", text)
         self._keep_output(attempt)
@@ -125,7 +127,13 @@ class Solitude:
 
 @contextlib.contextmanager
 def memory_limit(limit: int) -> Iterator[None]:
-    """Lets this process take `limit` more bytes of memory for the block; beyond that Python raises MemoryError."""
+    """Lets this process take `limit` more bytes of memory for the block; beyond that Python raises MemoryError.
+
+    Only Linux counts and limits what was really asked for; elsewhere nothing is limited.
+    """
+    if sys.platform != "linux":
+        yield
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = _data_bytes() + limit
     resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))

@@ -65,7 +65,6 @@ class Supervisor:
         self._dead = False
         self._stop_asked = False
         self._hurried = False
-        self._quiet = False
         self._said_ready = False
         self._worker_id = 0
 
@@ -76,6 +75,7 @@ class Supervisor:
         url, options = self._options.database_url, self._options
         undertaker = Undertaker(url, self._worker_id, pooled=options.pooled)
         self._team = team = Team(options, self._worker_id, undertaker)
+        self._keep_quiet()
         self._heartbeat = heartbeat = Heartbeat(
             url,
             self._worker_id,
@@ -149,7 +149,7 @@ class Supervisor:
             version=__version__,
             queues=options.queues,
             executors=options.processes,
-            slots=options.processes * options.concurrency,
+            slots=options.processes * options.slots,
             lease=options.lease,
         )
 
@@ -207,13 +207,14 @@ class Supervisor:
             self._said_ready = False
             self._team.renew()
         elif number in (signal.SIGTSTP, signal.SIGCONT):
-            quiet = number == signal.SIGTSTP
-            if quiet or self._quiet:
-                log.info("no more jobs are taken until CONT" if quiet else "jobs are taken again")
-            self._quiet = quiet
-            self._team.quiet(quiet)
+            self._keep_quiet()
         elif number == signal.SIGUSR1:
             self._team.report()
+
+    def _keep_quiet(self) -> None:
+        if self._signals.quiet != self._team.is_quiet:
+            log.info("no more jobs are taken until CONT" if self._signals.quiet else "jobs are taken again")
+            self._team.quiet(self._signals.quiet)
 
     def _tell_systemd(self, heartbeat: Heartbeat) -> None:
         if self._team.ever_ready and not self._team.renewing and not self._said_ready:
@@ -229,7 +230,7 @@ class Supervisor:
     def _end_leftovers(self) -> None:
         names = leftovers.end_children(self._ours()) if leftovers.any_children() else []
         if names:
-            log.warning("%d processes that jobs had left behind were ended: %s", len(names), ", ".join(names))
+            log.warning("processes that jobs had left behind were ended: %s", ", ".join(names))
 
     def _hear(self) -> None:
         with selectors.DefaultSelector() as selector:

@@ -13,6 +13,7 @@ from pgtask.engine.prefetch import MAX_PREFETCH
 from pgtask.engine.process import ExecutorProcess
 from pgtask.engine.undertaker import Undertaker
 from pgtask.engine.warden import Warden
+from pgtask.model.wording import plural
 
 BAD_APPLICATION = 78
 _QUICK_DEATH = 2.0
@@ -41,7 +42,7 @@ class Team:
         self._kill_at = float("inf")
         self._renewing: list[ExecutorProcess] = []
         self._successor: ExecutorProcess | None = None
-        self._quiet = False
+        self.is_quiet = False
         self.ever_ready = False
         self.stopping = False
         self.executors: list[ExecutorProcess] = []
@@ -130,7 +131,7 @@ class Team:
                 log_format=options.log_format,
             )
         )
-        if self._quiet:
+        if self.is_quiet:
             executor.send({"quiet": True})
         self.executors.append(executor)
         return executor
@@ -162,10 +163,10 @@ class Team:
         self.ever_ready = True
         options = self._options
         log.info(
-            "worker %d ready: %d executors with %d slots each, queues %s, tasks %s",
+            "worker %d ready: %s with %s each, queues %s, tasks %s",
             self._worker_id,
-            options.processes,
-            1 if options.isolation == "process" else options.concurrency,
+            plural(options.processes, "executor"),
+            plural(options.slots, "slot"),
             ", ".join(options.queues) if options.queues else "all",
             ", ".join(self.executors[0].tasks) or "none",
         )
@@ -275,7 +276,7 @@ class Team:
 
     def quiet(self, on: bool) -> None:
         """Lets the executors take nothing more, or go on."""
-        self._quiet = on
+        self.is_quiet = on
         self.tell({"quiet": on})
 
     def stop(self, grace: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 
 from pgtask.engine.burial import Key
@@ -27,13 +28,15 @@ class Warden:
         self._kill_after = kill_after
         self._grace = grace
         self._cancels: dict[Key, float] = {}
+        self._lock = threading.Lock()
 
     def cancel_asked(self, key: Key) -> None:
         """An attempt was asked to stop, perhaps not for the first time; from any thread."""
         now = time.monotonic()
-        self._cancels.setdefault(key, now)
-        if len(self._cancels) > 1000:
-            self._cancels = {key: at for key, at in self._cancels.items() if now - at < _FORGET_AFTER}
+        with self._lock:
+            self._cancels.setdefault(key, now)
+            if len(self._cancels) > 1000:
+                self._cancels = {key: at for key, at in self._cancels.items() if now - at < _FORGET_AFTER}
 
     def inspect(self, executor: ExecutorProcess) -> bool:
         """Passes sentence on what will not stop; returns whether the executor should take nothing more."""

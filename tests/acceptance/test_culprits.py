@@ -84,6 +84,20 @@ def test_jobs_that_ran_beside_a_crash_next_run_one_at_a_time(workers: Fleet, con
     assert final(connection, bad)["status"] == "quarantined"
 
 
+def test_what_the_application_started_for_itself_is_no_leftover(workers: Fleet, connection: Connection) -> None:
+    worker = workers.start("--processes", "1", "--isolation", "process", app="helped")
+
+    ids = rows.insert(connection, "helped", {"litter": True}, count=2)
+
+    (first, second) = [final(connection, id)["result"] for id in ids]
+    assert first == second
+    assert first[0] is None
+    lines = [row[0] for row in connection.execute("SELECT message FROM pgtask.job_logs")]
+    assert len([line for line in lines if "left processes behind, which were ended: sleep" in line]) == 2
+    assert worker.terminate() == 0
+    assert not psutil.pid_exists(first[1])
+
+
 def test_an_operator_may_retry_a_quarantined_job(workers: Fleet, connection: Connection) -> None:
     start(workers, "--isolation", "process")
     bad = culprit(connection, "leave")

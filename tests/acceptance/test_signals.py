@@ -104,6 +104,25 @@ def test_tstp_takes_no_more_jobs_until_cont(workers: Fleet, connection: Connecti
     assert other.process.poll() is None
 
 
+def test_a_quiet_worker_that_was_declared_dead_stays_quiet(workers: Fleet, connection: Connection) -> None:
+    worker = workers.start("--processes", "1", "--lease", "3s", app="culprits")
+    before = worker.id(connection)
+    worker.process.send_signal(signal.SIGTSTP)
+    eventually(lambda: worker.said("no more jobs are taken"))
+    connection.execute("UPDATE pgtask.workers SET dead_at = now() WHERE id = %s", [before])
+    eventually(lambda: worker.log.read_text().count(" ready: ") == 2)
+    assert worker.id(connection) != before
+    (waiting,) = rows.insert(connection, "good")
+    workers.start("--processes", "1", "--queues", "other", app="culprits")
+    (elsewhere,) = rows.insert(connection, "good", queue="other")
+    eventually(lambda: rows.final(connection, elsewhere) is not None)
+    assert rows.live(connection, waiting)["status"] == "pending"
+
+    worker.process.send_signal(signal.SIGCONT)
+
+    eventually(lambda: rows.final(connection, waiting) is not None)
+
+
 def test_quit_gives_running_jobs_back_at_once_and_uncharged(workers: Fleet, connection: Connection) -> None:
     worker = workers.start("--processes", "1", "--grace", "600s", app="culprits")
     ids = rows.insert(connection, "good", {"gate": "gate"}, count=3)

@@ -165,3 +165,19 @@ def test_a_worker_gets_what_was_asked_for(database: str, connection: Connection)
     (worker,) = answer(run(database, "workers", "list", "--json"))["items"]
     assert (worker["name"], worker["queues"], worker["slots"], worker["lease"]) == ("w1", ["a", "b"], 3, 5)
     assert worker["state"] == "stopped"
+
+
+def test_a_worker_whose_executors_run_one_job_at_a_time_has_as_many_slots_as_executors(database: str) -> None:
+    options = "worker --drain --processes 2 --isolation process"
+    with start(database, *options.split(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        shown, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, shown
+    assert "2 executors with 1 slot each" in shown
+    (worker,) = answer(run(database, "workers", "list", "--json"))["items"]
+    assert worker["slots"] == 2
+
+
+def test_a_number_of_slots_for_executors_that_have_one_is_refused(database: str) -> None:
+    refused = run(database, "worker", "--isolation", "process", "--concurrency", "5")
+    assert refused.exit_code == 2
+    assert "choose --processes instead of --concurrency" in refused.stderr
