@@ -8,6 +8,7 @@ PgTaskError
 ├── TaskError                 a task is declared wrongly, twice, or is unknown
 ├── TransactionError          a transactional handler tampers with its transaction, or there is none
 ├── PayloadError              arguments do not fit the task, or are no JSON that PostgreSQL can store
+├── ScheduleError             a schedule's expression or time zone is not to be understood, or never due
 ├── JobNotFoundError          no job has this id
 ├── JobStateError             the job is not in a state that allows this
 ├── NotAllowedError           the database role may not do this
@@ -50,6 +51,10 @@ class TransactionError(PgTaskError):
 
 class PayloadError(PgTaskError):
     """The arguments do not fit the task's signature, or are no JSON that PostgreSQL can store."""
+
+
+class ScheduleError(PgTaskError):
+    """A schedule's expression or time zone is not to be understood, or it would never be due."""
 
 
 class JobNotFoundError(PgTaskError):
