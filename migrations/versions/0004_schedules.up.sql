@@ -52,7 +52,7 @@ CREATE TABLE pgtask.schedules (
     CONSTRAINT schedules_max_retries_range CHECK (max_retries >= -1),
     CONSTRAINT schedules_timeout_positive CHECK (timeout > 0 AND timeout <= 1e9),
     CONSTRAINT schedules_jitter_range CHECK (jitter BETWEEN 0 AND 86400),
-    CONSTRAINT schedules_catchup_limit_range CHECK (catchup_limit BETWEEN 1 AND 10000),
+    CONSTRAINT schedules_catchup_limit_range CHECK (catchup_limit BETWEEN 1 AND 1000),
     CONSTRAINT schedules_catchup_max_age_range CHECK (catchup_max_age BETWEEN 0 AND 1e9),
     CONSTRAINT schedules_ends_after_start CHECK (ends_at > starts_at),
     CONSTRAINT schedules_payload_object CHECK (jsonb_typeof(payload) = 'object'),

@@ -37,8 +37,8 @@ def listen(url: str, name: str, on_open: Callable[[], None], on_message: Callabl
 
 def parse(payload: str) -> Message:
     """What a notification says; any role may send one, so what is not understood counts as a mere wake-up."""
-    if payload == "queues":
-        return {"queues": True}
+    if payload in ("queues", "schedules"):
+        return {payload: True}
     try:
         message = json.loads(payload)
     except (ValueError, RecursionError):

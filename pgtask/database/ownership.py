@@ -183,9 +183,14 @@ def anything_left(
     return bool(row and row[0])
 
 
-def lead(connection: psycopg.Connection[Any], name: str, worker_id: int, seconds: float) -> bool:
-    """Takes or renews a leadership for so many seconds; False while another worker holds it."""
-    arguments = {"name": name, "worker_id": worker_id, "seconds": seconds}
+def lead(
+    connection: psycopg.Connection[Any], name: str, worker_id: int, seconds: float, *, unbroken: bool = True
+) -> bool:
+    """Takes or renews a leadership for so many seconds; False while another worker holds it.
+
+    With `unbroken` only a worker may whose own lease has been so for a full period, as it must for rescuing.
+    """
+    arguments = {"name": name, "worker_id": worker_id, "seconds": seconds, "unbroken": unbroken}
     return connection.execute(_LEAD, arguments, prepare=True).fetchone() is not None
 
 

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import selectors
 import signal
 import socket
-import time
 
-from pgtask.database import migrations, ownership
-from pgtask.database.connection import Connection, check_session, connect, lost, one_line, translate_errors
+from pgtask.database import ownership
+from pgtask.database.connection import Connection
 from pgtask.database.notifications import Message
 from pgtask.engine import leftovers
 from pgtask.engine.drainer import Drainer
 from pgtask.engine.heartbeat import Heartbeat
 from pgtask.engine.listener import Listener
 from pgtask.engine.options import WorkerOptions
+from pgtask.engine.registration import enter
+from pgtask.engine.scheduler import Scheduler
 from pgtask.engine.signals import Signals
 from pgtask.engine.systemd import Systemd
 from pgtask.engine.team import Team
 from pgtask.engine.undertaker import Undertaker
 from pgtask.engine.upkeep import Upkeep
-from pgtask.model.errors import DatabaseUnavailableError
 from pgtask.observability import logging as logs
 from pgtask.version import __version__
 
 _TICK = 0.5
 _SHORT_TICK = 0.02
-_LONGEST_PAUSE = 5.0
-_LOG_EVERY = 10.0
 
 log = logging.getLogger("pgtask.supervisor")
 
@@ -87,6 +84,7 @@ class Supervisor:
             pooled=options.pooled,
         )
         upkeep = Upkeep(url, self._worker_id, options.lease, pooled=options.pooled)
+        self._scheduler = scheduler = Scheduler(url, self._worker_id, pooled=options.pooled)
         listener = Listener(url, self._worker_id, self._notified)
         drainer = Drainer(url, self._worker_id, options.queues, team.idle_tasks, self._ask_stop, pooled=options.pooled)
         heartbeat.start()
@@ -95,6 +93,8 @@ class Supervisor:
             listener.start()
         if options.drain:
             drainer.start()
+        else:
+            scheduler.start()
         team.muster()
         try:
             code = self._supervise(heartbeat)
@@ -102,6 +102,7 @@ class Supervisor:
             team.disband()
             drainer.stop()
             listener.stop()
+            scheduler.stop()
             upkeep.stop()
             heartbeat.stop()
         if code is not None:
@@ -112,31 +113,19 @@ class Supervisor:
     # Starting
 
     def _register(self) -> bool:
-        pause, logged = 0.1, 0.0
-        while not self._signals.ending:
-            try:
-                with translate_errors(self._options.database_url), self._connect() as connection:
-                    if not self._options.pooled:
-                        check_session(connection)
-                    migrations.check(connection)
-                    self._worker_id = self._insert_row(connection)
-                logs.configure(self._options.log_level, self._options.log_format, worker=self._worker_id)
-                return True
-            except Exception as error:
-                if not lost(error) or "authentication failed" in str(error) or "does not exist" in str(error):
-                    raise
-                now = time.monotonic()
-                if now - logged > _LOG_EVERY:
-                    logged = now
-                    log.warning(
-                        "%s Trying again.", error if isinstance(error, DatabaseUnavailableError) else one_line(error)
-                    )
-                time.sleep(random.uniform(0, pause))
-                pause = min(pause * 2, _LONGEST_PAUSE)
-        return False
-
-    def _connect(self) -> Connection:
-        return connect(self._options.database_url, application_name="pgtask supervisor", pooled=self._options.pooled)
+        options = self._options
+        id = enter(
+            options.database_url,
+            self._insert_row,
+            lambda: self._signals.ending,
+            name="pgtask supervisor",
+            pooled=options.pooled,
+        )
+        if id is None:
+            return False
+        self._worker_id = id
+        logs.configure(options.log_level, options.log_format, worker=id)
+        return True
 
     def _insert_row(self, connection: Connection) -> int:
         options = self._options
@@ -170,6 +159,8 @@ class Supervisor:
         if "stop" in message:
             if message["stop"] == self._worker_id:
                 self._heartbeat.hasten()
+        elif "schedules" in message:
+            self._scheduler.wake()
         elif "cancel" not in message:
             self._team.tell(message)
         elif message["worker"] == self._worker_id:

@@ -1,5 +1,5 @@
 -- Takes or renews a leadership; the term grows with each change of holder. Nothing comes back, and nothing is locked, while
--- another holds it. Only a worker whose own lease has been unbroken for a full period may lead, as the leader rescues.
+-- another holds it. With `unbroken` only a worker whose own lease has been so for a full period may lead, as one who rescues must.
 -- Index: leader_pkey, workers_pkey.
 INSERT INTO pgtask.leader AS l (name, holder, expires_at)
 SELECT %(name)s::text, me.id, now() + make_interval(secs => %(seconds)s::float8)
@@ -7,7 +7,7 @@ SELECT %(name)s::text, me.id, now() + make_interval(secs => %(seconds)s::float8)
  WHERE me.id = %(worker_id)s::int4
    AND me.dead_at IS NULL
    AND me.expires_at > now()
-   AND me.live_since + make_interval(secs => me.lease) <= now()
+   AND (NOT %(unbroken)s::bool OR me.live_since + make_interval(secs => me.lease) <= now())
    AND NOT EXISTS (SELECT FROM pgtask.leader other
                     WHERE other.name = %(name)s::text AND other.holder <> me.id AND other.expires_at > now())
 ON CONFLICT (name) DO UPDATE

@@ -23,7 +23,7 @@ SELECT w.id,
        w.dead_at,
        w.cpu_percent,
        w.rss_bytes,
-       EXISTS (SELECT FROM pgtask.leader l WHERE l.holder = w.id AND l.expires_at > now()) AS leader
+       EXISTS (SELECT FROM pgtask.leader l WHERE l.name = 'upkeep' AND l.holder = w.id AND l.expires_at > now()) AS leader
   FROM pgtask.workers w
  WHERE (%(id)s::int4 IS NULL OR w.id = %(id)s::int4)
    AND (w.dead_at IS NULL

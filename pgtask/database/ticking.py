@@ -1,0 +1,120 @@
+"""The scheduler's statements: which schedules are due, and writing their ticks with the jobs that these make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from psycopg.rows import class_row, scalar_row
+
+from pgtask.database import statements
+from pgtask.database.connection import Connection
+from pgtask.model.cron import Seconds
+from pgtask.model.overlap import Live
+
+_LOCK_DUE = statements.load("lock_due_schedules")
+_FIND_JOBS = statements.load("find_schedule_jobs")
+_CANCEL = statements.load("cancel_jobs")
+_FIRE = statements.load("fire_ticks")
+_ADVANCE = statements.load("advance_schedules")
+_NEXT_DUE = statements.load("next_due_schedule")
+_ORPHAN = statements.load("orphan_schedules")
+
+
+class DueSchedule(NamedTuple):
+    """A schedule that has come due, its row locked; `instant` is the database's clock."""
+
+    id: int
+    name: str
+    expression: str
+    timezone: str
+    seconds: Seconds | None
+    anchor: datetime
+    due_after: datetime
+    starts_at: datetime | None
+    ends_at: datetime | None
+    catchup: str
+    catchup_limit: int
+    catchup_max_age: float
+    overlap: str
+    jitter: float
+    instant: datetime
+
+
+class Tick(NamedTuple):
+    """A tick to be written. `outcome` is `fired`, `skipped` or `missed`; a job is put off by `delay` seconds."""
+
+    schedule_id: int
+    tick_at: datetime
+    delay: float
+    outcome: str
+    backfill: bool
+    reason: str | None
+
+
+class Advance(NamedTuple):
+    """How far a schedule has been seen to, its next tick (None: no more), and what is wrong with it, if anything."""
+
+    id: int
+    due_after: datetime
+    next_tick_at: datetime | None
+    last_tick_at: datetime | None
+    error: str | None
+
+
+class Orphaned(NamedTuple):
+    """A schedule that its application no longer declares."""
+
+    name: str
+    application: str
+
+
+def lock_due(connection: Connection, limit: int, ids: Sequence[int] | None = None) -> list[DueSchedule]:
+    """Locks due schedules until the transaction ends, those of `ids` if given; others may hold some, which are left out."""
+    with connection.cursor(row_factory=class_row(DueSchedule)) as cursor:
+        values = {"limit": limit, "ids": None if ids is None else list(ids)}
+        return cursor.execute(_LOCK_DUE, values).fetchall()
+
+
+def live_jobs(connection: Connection, schedule_ids: Sequence[int]) -> dict[int, Live]:
+    """The jobs of schedules that have not ended."""
+    found = {id: Live() for id in schedule_ids}
+    if schedule_ids:
+        for schedule_id, id, running in connection.execute(_FIND_JOBS, {"schedule_ids": list(schedule_ids)}):
+            (found[schedule_id].running if running else found[schedule_id].waiting).append(id)
+    return found
+
+
+def cancel_jobs(connection: Connection, ids: Iterable[int]) -> None:
+    """Cancels jobs; those that run are asked to stop."""
+    wanted = sorted(ids)
+    if wanted:
+        connection.execute(_CANCEL, {"ids": wanted})
+
+
+def write(connection: Connection, ticks: Sequence[Tick], advances: Sequence[Advance]) -> int:
+    """Writes ticks and the jobs of those that fire; returns how many jobs were made. A tick that is there makes none."""
+    made = 0
+    if ticks:
+        names = ("schedule_ids", "tick_ats", "delays", "outcomes", "backfills", "reasons")
+        row = connection.execute(_FIRE, _columns(names, ticks)).fetchone()
+        made = int(row[0]) if row else 0
+    connection.execute(_ADVANCE, _columns(("ids", "due_afters", "next_tick_ats", "last_tick_ats", "errors"), advances))
+    return made
+
+
+def _columns(names: Sequence[str], rows: Sequence[tuple[object, ...]]) -> dict[str, list[object]]:
+    return {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+
+
+def next_due_in(connection: Connection) -> float | None:
+    """Seconds until the next schedule is due, negative when one is overdue; None when none will be."""
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(_NEXT_DUE).fetchone()
+
+
+def mark_orphans(connection: Connection) -> list[Orphaned]:
+    """Marks the schedules that no live worker of their application declares any more; returns them."""
+    with connection.cursor(row_factory=class_row(Orphaned)) as cursor:
+        return cursor.execute(_ORPHAN).fetchall()
