@@ -42,6 +42,7 @@ _ADD = statements.load("add_partition")
 _DROP_EXPIRED = statements.load("drop_expired_partition")
 _PRUNE_DEFAULT_RUNS = statements.load("prune_default_runs")
 _PRUNE_LOGS = statements.load("prune_logs")
+_PRUNE_TICKS = statements.load("prune_schedule_ticks")
 _PRUNE_STATS = statements.load("prune_stats")
 _PRUNE_WORKERS = statements.load("prune_workers")
 
@@ -54,6 +55,7 @@ class Maintained:
     dropped: list[str] = field(default_factory=list)
     deleted_runs: int = 0
     deleted_logs: int = 0
+    deleted_ticks: int = 0
     deleted_stats: int = 0
     deleted_workers: int = 0
     complete: bool = True
@@ -132,6 +134,8 @@ def _delete_expired(connection: psycopg.Connection[Any], done: Maintained) -> No
         done.deleted_stats += rows
     for rows in _delete(connection, _PRUNE_WORKERS, workers, deadline):
         done.deleted_workers += rows
+    for rows in _delete(connection, _PRUNE_TICKS, runs, deadline):
+        done.deleted_ticks += rows
     for rows in _delete(connection, _PRUNE_LOGS, runs, deadline):
         done.deleted_logs += rows
 

@@ -71,7 +71,7 @@ class Orphaned(NamedTuple):
 
 
 def lock_due(connection: Connection, limit: int, ids: Sequence[int] | None = None) -> list[DueSchedule]:
-    """Locks due schedules until the transaction ends, those of `ids` if given; others may hold some, which are left out."""
+    """Locks due schedules, only those of `ids` if given, until the transaction ends. Leaves out what others hold."""
     with connection.cursor(row_factory=class_row(DueSchedule)) as cursor:
         values = {"limit": limit, "ids": None if ids is None else list(ids)}
         return cursor.execute(_LOCK_DUE, values).fetchall()
@@ -94,7 +94,7 @@ def cancel_jobs(connection: Connection, ids: Iterable[int]) -> None:
 
 
 def write(connection: Connection, ticks: Sequence[Tick], advances: Sequence[Advance]) -> int:
-    """Writes ticks and the jobs of those that fire; returns how many jobs were made. A tick that is there makes none."""
+    """Writes ticks and the jobs of those that fire; returns how many were made. A tick that is there makes none."""
     made = 0
     if ticks:
         names = ("schedule_ids", "tick_ats", "delays", "outcomes", "backfills", "reasons")

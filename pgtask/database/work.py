@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from pgtask.database import arrays, ownership, statements
+from pgtask.database import arrays, declaring, ownership, statements
 from pgtask.database import connection as connections
 from pgtask.database.arrays import Float8Array, Int4Array, Int8Array
 from pgtask.database.fencing import Fence
 from pgtask.database.outcomes import Completions, Endings, Notes
+from pgtask.model.schedule import Schedule
 
 _CLAIM = statements.load("claim_jobs")
 _CLAIM_SUSPECTS = statements.load("claim_suspects")
@@ -109,6 +110,10 @@ class WorkConnection:
         with self._connection.transaction():
             for task in sorted(tasks, key=lambda task: str(task["name"])):
                 self._connection.execute(_REGISTER_TASK, task)
+
+    def declare_schedules(self, application: str, schedules: Sequence[Schedule]) -> list[str]:
+        """Takes over the schedules that an application declares; returns the names that are not its own."""
+        return declaring.declare(self._connection, self._identity["worker_id"], application, schedules)
 
     def exchange(
         self,

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from pgtask.engine.job import Job
+from pgtask.engine.scheduling import OPTIONS, declared
 from pgtask.engine.task import Task, TaskDefaults, checked_isolation, checked_retries, checked_timeout, task_name
-from pgtask.model.errors import TaskError
+from pgtask.model.errors import ScheduleError, TaskError
 from pgtask.model.retry import RetryPolicy
 from pgtask.model.status import parse_priority
 
 if TYPE_CHECKING:
     from pgtask.database.pool import Pool
+    from pgtask.engine.manifest import Manifest
     from pgtask.model.job import JobRecord, NewJob
+    from pgtask.model.schedule import Schedule
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,7 +38,10 @@ class PgTask:
         self, database_url: str | None = None, *, version: str | None = None, pooled: bool | None = None
     ) -> None:
         self.tasks: dict[str, Task[Any]] = {}
+        self.schedules: dict[str, Schedule] = {}
         self.version = version
+        # What workers were told to run it by; its schedules are known to be its own by that.
+        self.name = ""
         self._url = database_url
         self._pooled = pooled
         self._pool: Pool | None = None
@@ -107,6 +113,44 @@ class PgTask:
             return task
 
         return register if function is None else register(function)
+
+    @overload
+    def schedule(self, expression: str, task: None = None, /, **options: Any) -> Callable[[Task[F]], Task[F]]: ...
+
+    @overload
+    def schedule(self, expression: str, task: Task[F], /, **options: Any) -> Task[F]: ...
+
+    def schedule(
+        self, expression: str, task: Task[F] | None = None, /, **options: Any
+    ) -> Task[F] | Callable[[Task[F]], Task[F]]:
+        """Declares that a task is run again and again: above `@task`, or with the task as second argument.
+
+        `expression` is a cron expression or "@every 5m". Options: `name` (the task's unless given), `timezone` (IANA
+        name, UTC), `seconds` ("first" or "last" of six fields); the job's `payload`, `queue`, `priority`,
+        `max_retries`, `timeout` and `tags`; `catchup` ("one", "none", "all", with `catchup_limit` and
+        `catchup_max_age`) for ticks that nobody was there to fire; `overlap` ("queue_one", "skip", "allow",
+        "cancel_running") for a tick when earlier jobs have not ended; `jitter`; `starts_at` and `ends_at`. Anything
+        else is an argument of the task. Workers write the schedules to the database when they start. Raises
+        ScheduleError, PayloadError, TaskError.
+        """
+
+        def register(task: Task[F]) -> Task[F]:
+            named = {key: value for key, value in options.items() if key in OPTIONS}
+            arguments = {key: value for key, value in options.items() if key not in OPTIONS}
+            schedule = declared(task, expression, arguments, **named)
+            if schedule.name in self.schedules:
+                raise ScheduleError(f"Schedule {schedule.name} is declared twice: give one of the two another name=…")
+            self.schedules[schedule.name] = schedule
+            return task
+
+        return register if task is None else register(task)
+
+    def manifest(self) -> Manifest:
+        """What a worker makes known of it."""
+        from pgtask.engine.manifest import Manifest
+
+        tasks = [task.registration(self.version) for task in self.tasks.values()]
+        return Manifest(tasks, self.name, list(self.schedules.values()))
 
     @property
     def database_url(self) -> str:

@@ -40,17 +40,18 @@ def load_app(reference: str | None) -> PgTask:
         if not isinstance(found, PgTask):
             what = "nothing" if found is None else type(found).__name__
             raise ConfigurationError(f"{reference!r} names {what}, not a PgTask application.")
+        found.name = f"{module_name}:{attribute}"
         return found
     return _only_app(module_name, vars(module))
 
 
 def _only_app(module_name: str, names: dict[str, object]) -> PgTask:
     apps = {name: value for name, value in names.items() if isinstance(value, PgTask)}
-    for name in _USUAL_NAMES:
-        if name in apps:
-            return apps[name]
-    if len(set(map(id, apps.values()))) == 1:
-        return next(iter(apps.values()))
+    usual = [name for name in _USUAL_NAMES if name in apps]
+    if usual or len(set(map(id, apps.values()))) == 1:
+        name = [*usual, *apps][0]
+        apps[name].name = f"{module_name}:{name}"
+        return apps[name]
     found = f"several: {', '.join(sorted(apps))}" if apps else "none"
     raise ConfigurationError(
         f"Which application of {module_name!r} is meant? It holds {found}. Say {module_name}:NAME."

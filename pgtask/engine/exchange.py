@@ -11,9 +11,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any
 
 from pgtask.database.connection import lost, one_line, refusal
 from pgtask.database.outcomes import Notes
@@ -23,6 +22,7 @@ from pgtask.engine.bell import NEWS, OTHER, Bell
 from pgtask.engine.claimer import Claimer
 from pgtask.engine.completer import BATCH, FLUSH_AFTER, Completer
 from pgtask.engine.lanes import Lane
+from pgtask.engine.manifest import Manifest
 from pgtask.engine.marks import Marks
 from pgtask.engine.notes import Notebook
 from pgtask.engine.prefetch import Prefetch
@@ -50,9 +50,9 @@ class Exchange:
         prefetch: Prefetch,
         notebook: Notebook,
         bell: Bell,
-        registrations: Sequence[dict[str, Any]],
+        manifest: Manifest,
     ) -> None:
-        """`registrations` are the rows of the table tasks; their timeouts hold for jobs without one of their own."""
+        """The timeouts of the tasks in `manifest` hold for jobs without one of their own."""
         self._connect = connect
         self._claimer = claimer
         self._slots = slots
@@ -61,8 +61,8 @@ class Exchange:
         self._prefetch = prefetch
         self._notebook = notebook
         self._bell = bell
-        self._registrations = registrations
-        self._timeouts: dict[str, float | None] = {row["name"]: row["timeout"] for row in registrations}
+        self._manifest = manifest
+        self._timeouts: dict[str, float | None] = {row["name"]: row["timeout"] for row in manifest.tasks}
         self._recovery = Recovery(completer, marks)
         self._actions: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._sleeping = False
@@ -140,7 +140,7 @@ class Exchange:
     def _recover(self, connection: WorkConnection) -> None:
         """Settles what the loss of the last connection left open."""
         if not self.ready.is_set():
-            connection.register_tasks(self._registrations)
+            self._manifest.register(connection)
             self.ready.set()
         if self._unanswered:
             self._recovery.settle(connection)

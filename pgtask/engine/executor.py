@@ -96,7 +96,7 @@ class Executor:
             prefetch,
             notebook,
             Bell(options.bell[0], options.bell[1]),
-            [task.registration(app.version) for task in app.tasks.values()],
+            app.manifest(),
         )
 
     def _new_claimer(self) -> Claimer:

@@ -54,7 +54,7 @@ def run_scheduler(options: TimekeeperOptions) -> int:
 
 
 class Timekeeper:
-    """One identity of a dedicated scheduler: a worker without slots, so that it is listed and asked to stop like one."""
+    """One identity of a dedicated scheduler: a worker without slots, listed and asked to stop like any other."""
 
     def __init__(self, options: TimekeeperOptions, signals: Signals, systemd: Systemd) -> None:
         self._options = options

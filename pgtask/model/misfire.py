@@ -35,8 +35,8 @@ class Catchup(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """When a schedule is due, and what it makes of missed ticks. `due_after` is the last tick seen to, or when it was made,
-    edited or resumed; `max_age` is in seconds."""
+    """When a schedule is due, and what it makes of missed ticks. `due_after` is the last tick seen to, or when it was
+    made, edited or resumed; `max_age` is in seconds."""
 
     recurrence: Recurrence
     anchor: datetime
@@ -88,8 +88,8 @@ def reckon(terms: Terms, instant: datetime) -> Reckoning:
 
 
 def _latest(terms: Terms, after: datetime, until: datetime, wanted: int) -> tuple[list[datetime], bool]:
-    """The latest ticks of a stretch of time, and whether it had more: looked for in growing parts of it, as years of seconds
-    may have passed."""
+    """The latest ticks of a stretch of time, and whether it had more: looked for in growing parts of it, as years of
+    seconds may have passed."""
     span = _FIRST_SPAN
     while True:
         begin = max(after, until - span) if until - after > span else after

@@ -72,7 +72,7 @@ class ScheduleRecord:
     """A schedule as it is stored. Durations are seconds; None inherits.
 
     `state` is `active`, `paused`, `orphaned` (no longer declared in the code it came from), `broken` (see `error`) or
-    `over` (no more ticks). `next_tick_at` is None unless it is active, and for the moment before a scheduler has seen it.
+    `over` (no more ticks). `next_tick_at` is None unless it is active, and until a scheduler has seen it.
     """
 
     id: int
@@ -110,7 +110,7 @@ class ScheduleRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickRecord:
-    """A tick that was seen to: `outcome` is `fired`, `skipped` or `missed`, with the reason; `status` is that of its job."""
+    """A tick that was seen to: `outcome` is `fired`, `skipped` or `missed`, with the reason; `status` is its job's."""
 
     tick_at: datetime
     fired_at: datetime

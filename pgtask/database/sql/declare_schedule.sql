@@ -61,4 +61,4 @@ SELECT CASE WHEN EXISTS (SELECT FROM made) THEN 'made'
             WHEN EXISTS (SELECT FROM changed) THEN 'changed'
             WHEN EXISTS (SELECT FROM ours) THEN 'kept'
             ELSE 'refused'
-       END AS answer, (SELECT count(*) FROM renewed) AS renewed;
+       END AS answer;
