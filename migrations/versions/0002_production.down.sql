@@ -2,6 +2,7 @@
 DROP INDEX pgtask.jobs_suspect, pgtask.jobs_lane;
 ALTER TABLE pgtask.jobs DROP COLUMN suspect;
 ALTER TABLE pgtask.runs DROP COLUMN peak_rss_bytes, DROP COLUMN cpu_seconds;
+DROP VIEW pgtask.lanes;
 CREATE INDEX jobs_lane ON pgtask.jobs (queue, priority, scheduled_at, id);
 
 CREATE OR REPLACE FUNCTION pgtask.notify_enqueued() RETURNS trigger

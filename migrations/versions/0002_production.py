@@ -1,4 +1,4 @@
-"""What workers need in production: suspects, what an attempt used, a lighter wake-up."""
+"""What workers need in production: suspects, what an attempt used, lanes, a lighter wake-up."""
 
 from pgtask.migrations.scripts import run
 
