@@ -21,13 +21,19 @@ _LOOK = timedelta(days=1)
 @functools.cache
 def find_zone(name: str) -> ZoneInfo:
     """The time zone of an IANA name. Raises ScheduleError when there is none."""
-    known = zoneinfo.available_timezones()
+    known = _zone_names()
     if name in known:
         return ZoneInfo(name)
     by_lower = {one.lower(): one for one in known}
     close = difflib.get_close_matches(name.lower().replace(" ", "_"), by_lower, 1)
     hint = f"did you mean '{by_lower[close[0]]}'?" if close else "write an IANA name such as 'Europe/Berlin' or 'UTC'."
     raise ScheduleError(f"There is no time zone {name!r}: {hint}")
+
+
+@functools.cache
+def _zone_names() -> frozenset[str]:
+    """All there are; to find them is slow."""
+    return frozenset(zoneinfo.available_timezones())
 
 
 def offset_at(instant: datetime, zone: ZoneInfo) -> timedelta:
