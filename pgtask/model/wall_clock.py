@@ -1,4 +1,7 @@
-"""What the clocks of a time zone show, and the instants at which they are put forward or back."""
+"""What the clocks of a time zone show, and the instants at which they are put forward or back.
+
+Instants are aware and whole seconds; what clocks show is a datetime without a zone.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,15 @@ from zoneinfo import ZoneInfo
 
 from pgtask.model.errors import ScheduleError
 
-_SECOND = timedelta(seconds=1)
+SECOND = timedelta(seconds=1)
 _LOOK = timedelta(days=1)
-"""How far apart two looks at a clock are; no zone changes its clocks twice in a day."""
+"""How far apart two looks at an offset are: no zone changes its clocks twice in a day."""
 
 
 @functools.cache
 def find_zone(name: str) -> ZoneInfo:
     """The time zone of an IANA name. Raises ScheduleError when there is none."""
-    known = zoneinfo.available_timezones()
+    known = _zone_names()
     if name in known:
         return ZoneInfo(name)
     by_lower = {one.lower(): one for one in known}
@@ -27,54 +30,77 @@ def find_zone(name: str) -> ZoneInfo:
     raise ScheduleError(f"There is no time zone {name!r}: {hint}")
 
 
-def on_clock(instant: datetime, zone: ZoneInfo) -> datetime:
-    """What the zone's clocks show at an instant, without a zone."""
-    return instant.astimezone(zone).replace(tzinfo=None, fold=0)
-
-
-def first_instant(local: datetime, zone: ZoneInfo) -> datetime:
-    """The first instant at which the zone's clocks show this; if they skip it, the instant at which they do."""
-    instant = local.replace(tzinfo=zone).astimezone(UTC)
-    if on_clock(instant, zone) == local:
-        return instant
-    # A time that is skipped counts with the offset before the change, or with fold with the one after: the change lies between.
-    earlier = local.replace(tzinfo=zone, fold=1).astimezone(UTC)
-    return next_change(earlier, instant, zone) or instant
-
-
-def next_change(after: datetime, until: datetime, zone: ZoneInfo) -> datetime | None:
-    """The first instant after `after`, and not after `until`, from which on the zone's offset is another; both whole seconds."""
-    offset = offset_at(after, zone)
-    looked = after
-    while looked < until:
-        at = min(looked + _LOOK, until)
-        if offset_at(at, zone) == offset:
-            looked = at
-            continue
-        while at - looked > _SECOND:
-            middle = looked + timedelta(seconds=(at - looked) // _SECOND // 2)
-            if offset_at(middle, zone) == offset:
-                looked = middle
-            else:
-                at = middle
-        return at
-    return None
+@functools.cache
+def _zone_names() -> frozenset[str]:
+    """All there are; to find them is slow."""
+    return frozenset(zoneinfo.available_timezones())
 
 
 def offset_at(instant: datetime, zone: ZoneInfo) -> timedelta:
     """How far the zone's clocks are ahead of UTC at an instant."""
-    return instant.astimezone(zone).utcoffset() or timedelta()
+    offset = instant.astimezone(zone).utcoffset()
+    assert offset is not None
+    return offset
+
+
+def first_instant(shown: datetime, zone: ZoneInfo) -> datetime:
+    """The first instant at which clocks show this; the instant of the change when they skip it."""
+    instant = shown.replace(tzinfo=zone).astimezone(UTC)
+    if instant.astimezone(zone).replace(tzinfo=None) == shown:
+        return instant
+    # A skipped time is read with the offset before the change, or with that after it when fold is set. The latter is an
+    # instant before the change, the former one after it.
+    change = next_change(shown.replace(tzinfo=zone, fold=1).astimezone(UTC), instant, zone)
+    assert change is not None
+    return change
+
+
+def furthest_shown(instant: datetime, zone: ZoneInfo) -> datetime:
+    """The latest time that clocks have shown up to an instant: more than they show then if they were just put back."""
+    local = instant.astimezone(zone)
+    shown = local.replace(tzinfo=None, fold=0)
+    if not local.fold:
+        return shown
+    first = first_instant(shown, zone)
+    change = next_change(first, instant, zone)
+    assert change is not None
+    return shown + (change - SECOND - first)
+
+
+def next_change(after: datetime, until: datetime, zone: ZoneInfo) -> datetime | None:
+    """The first instant later than `after` and not later than `until` at which the zone's offset is another."""
+    offset, looked = offset_at(after, zone), after
+    while looked < until:
+        changed = min(looked + _LOOK, until)
+        if offset_at(changed, zone) == offset:
+            looked = changed
+            continue
+        while changed - looked > SECOND:
+            middle = looked + (changed - looked) // SECOND // 2 * SECOND
+            if offset_at(middle, zone) == offset:
+                looked = middle
+            else:
+                changed = middle
+        return changed
+    return None
 
 
 def transition(tick: datetime, timezone: str) -> str | None:
-    """How a tick stands to a change of clocks: it is the first or second of two that look alike, or the moment when clocks
-    are put forward; None when no clock is touched."""
+    """What clocks do around a tick: "first of two" or "second of two" when they show its time twice, "clocks go from
+    02:00 to 03:00" when they are put forward at that moment, else None.
+
+    Raises ScheduleError for an unknown time zone.
+    """
     zone = find_zone(timezone)
-    at = tick.astimezone(zone)
-    if at.replace(fold=0).utcoffset() != at.replace(fold=1).utcoffset():
-        return "second of two" if at.fold else "first of two"
-    jump = offset_at(tick, zone) - offset_at(tick - _SECOND, zone)
-    if jump > timedelta():
-        shown = at.replace(tzinfo=None)
-        return f"clocks go from {shown - jump:%H:%M} to {shown:%H:%M}"
-    return None
+    local = tick.astimezone(zone)
+    if local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset():
+        return "second of two" if local.fold else "first of two"
+    skipped = skipped_before(tick, zone)
+    return f"clocks go from {skipped[0]:%H:%M} to {skipped[1]:%H:%M}" if skipped else None
+
+
+def skipped_before(instant: datetime, zone: ZoneInfo) -> tuple[datetime, datetime] | None:
+    """The times between which clocks show nothing, the second excluded, when they are put forward at this instant."""
+    shown = instant.astimezone(zone).replace(tzinfo=None)
+    jump = offset_at(instant, zone) - offset_at(instant - SECOND, zone)
+    return (shown - jump, shown) if jump > timedelta() else None
