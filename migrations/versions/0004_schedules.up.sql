@@ -1,5 +1,13 @@
 -- Schedules, their ticks, and the doors to them. A tick and its job are written in one transaction, and a tick is there once:
 -- however many schedulers there are, each fires once.
+--
+-- Locks: pgtask.jobs and pgtask.runs ACCESS EXCLUSIVE until the end, both before anything is built; jobs are read once, for an
+-- index that stays empty. pgtask.workers is closed to heartbeats for a moment at the end.
+
+-- Which schedule and which tick a job is of. Not changed by a claim, so that the index keeps no claim from being a HOT update.
+ALTER TABLE pgtask.jobs ADD COLUMN tick_at timestamptz, ADD COLUMN schedule_id integer;
+ALTER TABLE pgtask.runs ADD COLUMN tick_at timestamptz, ADD COLUMN schedule_id integer;
+CREATE INDEX jobs_schedule ON pgtask.jobs (schedule_id) WHERE schedule_id IS NOT NULL;
 
 CREATE TYPE pgtask.schedule_source AS ENUM ('code', 'runtime');
 CREATE TYPE pgtask.catchup AS ENUM ('none', 'one', 'all');
@@ -81,11 +89,6 @@ CREATE TABLE pgtask.declarations (
     application text NOT NULL,
     schedules   text[] NOT NULL
 );
-
--- Which schedule and which tick a job is of. Not changed by a claim, so that the index keeps no claim from being a HOT update.
-ALTER TABLE pgtask.jobs ADD COLUMN tick_at timestamptz, ADD COLUMN schedule_id integer;
-ALTER TABLE pgtask.runs ADD COLUMN tick_at timestamptz, ADD COLUMN schedule_id integer;
-CREATE INDEX jobs_schedule ON pgtask.jobs (schedule_id) WHERE schedule_id IS NOT NULL;
 
 -- Nothing is fired for the time before an edit, a pause's end or a return to the code, by whatever door that came.
 CREATE FUNCTION pgtask.replan_schedule() RETURNS trigger
@@ -202,7 +205,9 @@ BEGIN
     IF seconds = 'first' THEN
         fields := fields[2:6] || fields[1];
     END IF;
-    PERFORM pgtask.cron_values(fields[6], 'second', 0, 59, '{}') WHERE seconds IS NOT NULL;
+    IF seconds IS NOT NULL THEN
+        PERFORM pgtask.cron_values(fields[6], 'second', 0, 59, '{}');
+    END IF;
     PERFORM pgtask.cron_values(fields[1], 'minute', 0, 59, '{}'), pgtask.cron_values(fields[2], 'hour', 0, 23, '{}');
     days := pgtask.cron_values(fields[3], 'day of the month', 1, 31, '{}');
     months := pgtask.cron_values(fields[4], 'month', 1, 12, '{jan,feb,mar,apr,may,jun,jul,aug,sep,oct,nov,dec}');

@@ -93,6 +93,20 @@ class QueueStateError(PgTaskError):
     """The queue is not in a state that allows what was asked."""
 
 
+class ScheduleNotFoundError(PgTaskError):
+    """No schedule has this name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"Did you mean '{close[0]}'?" if close else "See: pgtask schedules list"
+        super().__init__(f"There is no schedule '{name}'. {hint}")
+        self.name = name
+
+
+class ScheduleStateError(PgTaskError):
+    """The schedule is not in a state that allows what was asked."""
+
+
 class WorkerNotFoundError(PgTaskError):
     """No worker has this id."""
 

@@ -22,6 +22,8 @@ INDEXES = frozenset(
         ),
         *("job_logs_pkey", "job_logs_logged_at", "tasks_pkey", "queues_pkey", "workers_pkey", "leader_pkey"),
         *("settings_pkey", "stats_minute_pkey"),
+        *("jobs_schedule", "schedules_pkey", "schedules_name", "schedules_due", "declarations_pkey"),
+        *("schedule_ticks_pkey", "schedule_ticks_fired_at"),
     }
 )
 """Without one of these some statement reads a whole table."""

@@ -12,9 +12,13 @@ from psycopg import errors
 
 from pgtask.database import connection as connections
 from pgtask.database import ownership, partitions
+from pgtask.database.declaring import declare
 from pgtask.database.roles import Role
+from pgtask.engine.scheduler import fire_due
+from pgtask.model.schedule import Schedule
 from tests.logins import Logins
-from tests.rows import insert, live, number
+from tests.rows import add_worker, insert, live, number
+from tests.schedules import add, jobs, pass_time, ticks
 from tests.support import eventually
 
 Connection = psycopg.Connection[Any]
@@ -35,22 +39,27 @@ ALLOWED = {
     "EWRO": "find_owner first_live_job list_partitions reserve_job_ids schema_version",
     "EW": "enqueue_by_name enqueue_job enqueue_jobs fill_jobs find_unique_job insert_file_job payload_limit",
     "W": """
+        advance_schedules declare_schedule fire_ticks note_declarations orphan_schedules
         bring_forward_jobs
         advance_lane bury_workers claim_jobs claim_suspects complete_jobs end_jobs end_worker fill_history free_jobs
         heartbeat lead open_gate pretend_to_run register_task register_worker resign roll_up write_logs write_progress
     """,
     "WO": """
-        count_default_runs
+        cancel_jobs count_default_runs lock_due_schedules prune_schedule_ticks
         add_partition drop_expired_partition lock_jobs prune_default_runs prune_logs prune_stats prune_workers
-        read_retention stop_workers
+        read_retention set_schedule stop_workers
     """,
-    "O": "cancel_jobs create_queue delete_jobs delete_queue pause_queues resume_queues retry_jobs set_queue",
+    "O": """
+        create_queue delete_jobs delete_queue pause_queues resume_queues retry_jobs set_queue
+        create_schedule delete_schedule pause_schedules resume_schedules run_schedule
+    """,
     "WRO": """
         find_attempts_under_way find_completed_attempt find_latest_failures find_unknown_tasks follow_logs follow_runs
         count_tagged_jobs explain_job find_ended_jobs find_live_jobs find_ownerless find_run_attempts find_running_jobs
         find_unsuccessful_jobs known_queues largest_file_jobs list_logs list_queues list_runs list_tasks list_workers
         read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs
         sum_completed_jobs sum_file_jobs sweep_lanes
+        find_schedule_jobs known_schedules list_schedules list_ticks next_due_schedule
     """,
 }
 # COPY, LISTEN, SET, RESET, DISCARD, and what only an owner runs.
@@ -177,7 +186,21 @@ OWN_SQL: list[tuple[LiteralString, str]] = [
     ("UPDATE pgtask.queues SET paused_at = now()", "O"),
     ("UPDATE pgtask.settings SET value = '1'", ""),
     ("UPDATE pgtask.schema_version SET version_num = '0000'", ""),
-    ("SELECT pgtask.cancel(1)", "O"),
+    ("SELECT pgtask.cancel(1)", "WO"),
+    ("SELECT pgtask.schedule('s', '@hourly', 't')", "O"),
+    ("SELECT pgtask.unschedule('s')", "O"),
+    ("SELECT pgtask.pause_schedule('s')", "O"),
+    ("SELECT pgtask.resume_schedule('s')", "O"),
+    ("SELECT pgtask.run_schedule('s')", "O"),
+    ("SELECT payload FROM pgtask.schedules", "WRO"),
+    ("SELECT reason FROM pgtask.schedule_ticks", "WRO"),
+    ("INSERT INTO pgtask.schedules (name, expression, task) VALUES ('s', '@hourly', 't')", "W"),
+    ("INSERT INTO pgtask.schedule_ticks (schedule_id, tick_at, outcome) VALUES (1, now(), 'fired')", "W"),
+    ("UPDATE pgtask.schedules SET payload = '{}'", "WO"),
+    ("UPDATE pgtask.schedules SET source = 'code'", "W"),
+    ("UPDATE pgtask.schedules SET due_after = '2001-01-01'", "W"),
+    ("DELETE FROM pgtask.schedules", ""),
+    ("DELETE FROM pgtask.schedule_ticks", "WO"),
     ("SELECT pgtask.retry(1)", "O"),
     ("SELECT pgtask.notify_rewind('q', 1::smallint, now())", "W"),
     ("SELECT pgtask.drop_expired_partition()", "WO"),
@@ -308,6 +331,23 @@ def test_an_executors_name_on_a_strangers_connection_does_no_harm(logins: Logins
         assert stranger.execute("SELECT 1").fetchone() == (1,)
         with pytest.raises(psycopg.OperationalError):
             left_behind.execute("SELECT 1")
+
+
+# Schedules
+
+
+def test_a_worker_may_all_that_schedules_need(logins: Logins, connection: Connection) -> None:
+    id = add(connection, age=11, overlap="cancel_running")
+    with connections.connect(logins.make(Role.WORKER), application_name="test") as own:
+        fire_due(own)
+        connection.execute("UPDATE pgtask.jobs SET status = 'running'")
+        pass_time(connection, id, 10)
+        fire_due(own)
+        assert [tick.outcome for tick in ticks(connection, id)] == ["fired", "fired"]
+        assert live(connection, jobs(connection, id)[0])["cancel_requested_at"] is not None
+        given = Schedule(name="declared", expression="@daily", task="t")
+        assert declare(own, add_worker(connection), "a:b", [given]) == []
+    assert number(connection, "SELECT count(*) FROM pgtask.schedules WHERE source = 'code'") == 1
 
 
 # Upkeep

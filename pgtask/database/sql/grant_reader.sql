@@ -3,6 +3,7 @@ DO $$
 BEGIN
     GRANT USAGE ON SCHEMA pgtask TO {role};
     GRANT SELECT ON pgtask.schema_version, pgtask.all_jobs, pgtask.lanes, pgtask.jobs, pgtask.runs, pgtask.job_logs, pgtask.tasks,
-                    pgtask.queues, pgtask.workers, pgtask.leader, pgtask.stats_minute TO {role};
+                    pgtask.queues, pgtask.workers, pgtask.leader, pgtask.stats_minute, pgtask.schedules, pgtask.schedule_ticks,
+                    pgtask.declarations TO {role};
 END
 $$;

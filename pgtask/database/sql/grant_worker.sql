@@ -1,16 +1,16 @@
--- What a worker needs for its jobs, its own row, rescue and upkeep, and for the jobs that its handlers enqueue.
+-- What a worker needs for its jobs, its own row, rescue, upkeep and schedules, and for the jobs that its handlers enqueue.
 DO $$
 BEGIN
     GRANT USAGE ON SCHEMA pgtask TO {role};
     GRANT SELECT ON pgtask.schema_version, pgtask.all_jobs, pgtask.lanes, pgtask.queues, pgtask.settings TO {role};
     GRANT SELECT, INSERT, UPDATE, DELETE ON pgtask.jobs, pgtask.workers, pgtask.stats_minute TO {role};
-    GRANT SELECT, INSERT, UPDATE ON pgtask.tasks, pgtask.leader TO {role};
-    GRANT SELECT, INSERT, DELETE ON pgtask.job_logs TO {role};
+    GRANT SELECT, INSERT, UPDATE ON pgtask.tasks, pgtask.leader, pgtask.schedules, pgtask.declarations TO {role};
+    GRANT SELECT, INSERT, DELETE ON pgtask.job_logs, pgtask.schedule_ticks TO {role};
     GRANT SELECT, INSERT ON pgtask.runs TO {role};
     GRANT SELECT, DELETE ON pgtask.runs_default TO {role};
     GRANT USAGE ON SEQUENCE pgtask.jobs_id_seq TO {role};
     GRANT SELECT, UPDATE ON SEQUENCE pgtask.idle_until TO {role};
-    GRANT EXECUTE ON FUNCTION pgtask.enqueue, pgtask.unique_job, pgtask.payload_limit, pgtask.notify_rewind,
+    GRANT EXECUTE ON FUNCTION pgtask.enqueue, pgtask.unique_job, pgtask.payload_limit, pgtask.notify_rewind, pgtask.cancel,
                               pgtask.add_partition, pgtask.drop_expired_partition TO {role};
 END
 $$;
