@@ -31,7 +31,7 @@ from pgtask.model.explanation import Explanation
 from pgtask.model.job import JobRecord
 from pgtask.model.run import LogLine, RunRecord
 from pgtask.model.status import PRIORITIES, JobStatus
-from pgtask.model.wording import DASH, duration
+from pgtask.model.wording import DASH, duration, size
 
 LONG = 40
 """Lines of a payload or result that a terminal gets; pipes and JSON get all."""
@@ -139,6 +139,16 @@ RUN_COLUMNS: tuple[Column[RunRecord], ...] = (
         show=lambda run: DASH if run.started_at is None else _took(run),
         right=True,
     ),
+    Column(
+        title="CPU",
+        show=lambda run: "" if run.cpu_seconds is None else duration(run.cpu_seconds),
+        right=True,
+    ),
+    Column(
+        title="PEAK MEMORY",
+        show=lambda run: "" if run.peak_rss_bytes is None else size(run.peak_rss_bytes),
+        right=True,
+    ),
     Column(title="WORKER", show=lambda run: str(run.worker_id or DASH), right=True),
     Column(title="ERROR", show=lambda run: error_text(run.error_type, run.error), shrinks=True),
 )
@@ -220,7 +230,8 @@ def _print_runs(runs: list[RunRecord]) -> None:
         for run in runs:
             times = instant(run.started_at), instant(run.finished_at)
             error = error_text(run.error_type, run.error)
-            print_plain("run", run.attempt, run.outcome, *times, run.worker_id, error)
+            used = run.cpu_seconds, run.peak_rss_bytes
+            print_plain("run", run.attempt, run.outcome, *times, run.worker_id, *used, error)
     elif runs:
         print_heading("Runs")
         print_table(runs, RUN_COLUMNS, empty="")

@@ -180,6 +180,22 @@ def test_show_tells_all_about_an_ended_job(database: str, connection: Connection
     assert [line[:3] for line in plain if line[0] == "run"] == [["run", "1", "failed"], ["run", "2", "failed"]]
 
 
+def test_show_tells_what_an_attempt_used_where_that_is_known(database: str, connection: Connection) -> None:
+    add_run(connection, 5, None, attempt=1, started_at=ago(90))
+    assert "CPU" not in on_terminal(database, "jobs", "show", "5")
+    add_run(connection, 5, attempt=2, cpu_seconds=1.25, peak_rss_bytes=52_428_800)
+    shown = on_terminal(database, "jobs", "show", "5")
+    assert re.search(r"TOOK +CPU +PEAK MEMORY", shown)
+    assert re.search(r"2  completed .* 1\.2 s +52 MB", shown)
+    used = [
+        (run["cpu_seconds"], run["peak_rss_bytes"])
+        for run in answer(run(database, "jobs", "show", "5", "--json"))["runs"]
+    ]
+    assert used == [(None, None), (1.25, 52_428_800)]
+    plain = [line for line in lines(run(database, "jobs", "show", "5")) if line[0] == "run"]
+    assert [line[6:8] for line in plain] == [["", ""], ["1.25", "52428800"]]
+
+
 def test_show_says_why_a_job_waits(database: str, connection: Connection) -> None:
     def reason(id: int) -> str:
         explanation = answer(run(database, "jobs", "show", str(id), "--json"))["explanation"]
