@@ -14,7 +14,7 @@ from pgtask.cli.context import database, note, settings
 from pgtask.cli.errors import DONE, FAILED
 from pgtask.cli.job_views import LEVEL_STYLES, error_text, progress_text
 from pgtask.cli.output import STATUS_STYLES, on_terminal, print_plain, styled
-from pgtask.cli.text import as_json, clean, clean_lines, instant
+from pgtask.cli.text import as_json, clean, clean_lines, instant, shortened
 from pgtask.config import mask_secrets
 from pgtask.model.errors import DatabaseUnavailableError, TimeLimitError
 from pgtask.model.event import JobEvent, event_as_json
@@ -220,6 +220,6 @@ def _print_event(event: JobEvent, json_output: bool) -> None:
         attempt = "" if event.attempt in {None, 1} else f" attempt {event.attempt}"
         rest = f"{clean(event.task)}{attempt}" + (f" {DASH} {error}" if error else "")
         room = max(20, shutil.get_terminal_size().columns - 40)
-        rest = rest if len(rest) <= room else rest[: room - 1] + "…"
+        rest = shortened(rest, room)
         time_text = styled(f"{event.at.astimezone():%H:%M:%S}", "dim")
         click.echo(f"{time_text} {status} {event.id:>8} {took:>9} {rest}")

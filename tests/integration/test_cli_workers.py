@@ -42,6 +42,8 @@ def test_workers_are_listed_with_their_states(database: str, connection: Connect
     assert "7/20" in table
     assert "84 %" in table
     assert "45 MB" in table
+    (dead,) = (line.split() for line in table.splitlines() if " dead " in line)
+    assert (dead[1:4], dead[-2:]) == (["old", "dead", "–"], ["–", "–"])
     assert all(len(line) <= 80 for line in table.splitlines())
 
 
