@@ -150,7 +150,8 @@ class JobTeller:
 
     def _tell_run(self, job: JobRecord, run: RunRecord) -> None:
         seconds = None if run.started_at is None else (run.finished_at - run.started_at).total_seconds()
-        values = {"attempt": run.attempt, "outcome": run.outcome, "seconds": seconds, "worker_id": run.worker_id}
+        values = {"attempt": run.attempt, "outcome": run.outcome, "run_seconds": seconds, "worker_id": run.worker_id}
+        values |= {"cpu_seconds": run.cpu_seconds, "peak_rss_bytes": run.peak_rss_bytes}
         self._print("ended", run.finished_at, job, values | {"error_type": run.error_type, "error": run.error})
 
     def _print(self, event: str, at: Any, job: JobRecord, values: dict[str, Any]) -> None:
@@ -170,7 +171,7 @@ class JobTeller:
 
 def _plain_values(event: str, job: JobRecord, values: dict[str, Any]) -> list[object]:
     if event == "ended":
-        seconds = values["seconds"]
+        seconds = values["run_seconds"]
         error = error_text(values["error_type"], values["error"])
         return [values["attempt"], values["outcome"], None if seconds is None else f"{seconds:.6f}", error]
     if event == "progress":
@@ -191,7 +192,7 @@ def _sentences(event: str, job: JobRecord, values: dict[str, Any]) -> list[str]:
         case "progress":
             return [f"{styled('progress', 'cyan')} {clean(progress_text(job))}"]
         case "ended":
-            took = "" if values["seconds"] is None else f" after {duration(values['seconds'])}"
+            took = "" if values["run_seconds"] is None else f" after {duration(values['run_seconds'])}"
             which = "ended while it waited" if values["attempt"] is None else f"attempt {values['attempt']}"
             style = "green" if values["outcome"] == "completed" else "yellow"
             error = error_text(values["error_type"], values["error"])
