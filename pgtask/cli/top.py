@@ -45,9 +45,10 @@ def top(ctx: click.Context, interval: float, once: bool, json_output: bool) -> i
         return DONE
     given = settings()
     with database(given) as url:
-        # A wrong URL or a missing schema is said before the screen is taken.
+        # A wrong URL, a missing schema or a missing right is said before the screen is taken.
         with closing(connect(url, application_name=ctx.command_path, pooled=given.pooled)) as connection:
             migrations.check(connection)
+            OverviewReader().read(connection)
         _watch(Watcher(url, ctx.command_path, interval, pooled=given.pooled))
     return DONE
 
