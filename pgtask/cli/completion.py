@@ -41,6 +41,13 @@ def queue_names(ctx: click.Context, parameter: click.Parameter, incomplete: str)
     return suggestions.queue_names(ctx, incomplete)
 
 
+def schedule_names(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    """Names of schedules."""
+    from pgtask.cli import suggestions
+
+    return suggestions.schedule_names(ctx, incomplete)
+
+
 def task_names(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
     """Names of tasks, for an option or argument."""
     from pgtask.cli import suggestions

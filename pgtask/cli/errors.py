@@ -52,9 +52,14 @@ def _code(error: Exception) -> int:
     from pgtask.model import errors
 
     match error:
-        case errors.ConfigurationError():
+        case errors.ConfigurationError() | errors.ScheduleError():
             return USAGE
-        case errors.JobNotFoundError() | errors.QueueNotFoundError() | errors.WorkerNotFoundError():
+        case (
+            errors.JobNotFoundError()
+            | errors.QueueNotFoundError()
+            | errors.ScheduleNotFoundError()
+            | errors.WorkerNotFoundError()
+        ):
             return NOT_FOUND
         case errors.DatabaseUnavailableError() | errors.EmbeddedServerError():
             return UNREACHABLE

@@ -28,11 +28,13 @@ TREE: Mapping[str, Mapping[str, Branch]] = {
         "dev": Branch("dev", "dev", "Run everything that development needs, in one terminal."),
         "demo": Branch("demo", "demo", "See pgtask at work on real files."),
         "worker": Branch("worker", "worker", "Run jobs."),
+        "scheduler": Branch("scheduler", "scheduler", "Fire schedules where no worker does."),
         "db": Branch("db", "db", "Migrate the schema; give rights; run the embedded PostgreSQL."),
     },
     "Jobs": {
         "enqueue": Branch("enqueue", "enqueue", "Enqueue a job."),
         "jobs": Branch("jobs", "jobs", "List, show, follow, cancel, retry and delete jobs."),
+        "schedules": Branch("schedules", "schedules", "List, add, preview, pause and run schedules."),
     },
     "Operate": {
         "queues": Branch("queues", "queues", "List, change, pause and resume queues."),

@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from pgtask.cli.text import clean
 from pgtask.config import load_settings
-from pgtask.database import embedded, fleet, queues
+from pgtask.database import embedded, fleet, queues, schedules
 from pgtask.database.connection import Connection, connect
 
 PATIENCE = 0.5
@@ -25,6 +25,11 @@ Read = Callable[[Connection], list[str]]
 def queue_names(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
     """Names of queues."""
     return _items(ctx, queues.known_queues, incomplete)
+
+
+def schedule_names(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+    """Names of schedules."""
+    return _items(ctx, schedules.known_schedules, incomplete)
 
 
 def task_names(ctx: click.Context, incomplete: str) -> list[CompletionItem]:

@@ -97,7 +97,7 @@ class ScheduleRecord:
     jitter: float
     starts_at: datetime | None
     ends_at: datetime | None
-    anchor: datetime
+    anchored_at: datetime
     paused_at: datetime | None
     paused_by: str | None
     orphaned_at: datetime | None

@@ -12,14 +12,16 @@ import click
 import pytest
 
 from pgtask.cli.main import main
+from pgtask.engine.scheduler import fire_due
 from tests import rows
 from tests.command_line import add_live_worker, add_run, answer, run
 from tests.logins import Logins
 from tests.rows import Connection, ago, insert
+from tests.schedules import add
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "json.md"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-SETTINGS = {"timeout", "retry_delay", "max_retry_delay", "lease"}
+SETTINGS = {"timeout", "retry_delay", "max_retry_delay", "lease", "jitter", "catchup_max_age"}
 UNITS = ("_seconds", "_bytes", "_per_second", "_percent", "_rate")
 OF_NO_UNIT = {"ratio", "value", "bound", "load_average"}
 OF_BENCH, OF_DEMO = {"figure", "floor", "target", "bench settings"}, {"file", "sources"}
@@ -177,6 +179,8 @@ def fill(connection: Connection) -> dict[str, int]:
         "INSERT INTO pgtask.job_logs (job_id, attempt, line, level, message) VALUES (1000, 2, 1, 'info', 'hello')"
     )
     add_run(connection, 1001, worker_id=worker)
+    add(connection, age=35, name="tick", task="other")
+    fire_due(connection)
     return {"worker": worker, "running": running, "progress": progress, "waiting": waiting, "other": other}
 
 
@@ -213,6 +217,15 @@ def test_each_command_prints_what_is_described(database: str, connection: Connec
         "jobs delete ID": ["jobs", "delete", "1001", "-y"],
         "jobs delete --task": ["jobs", "delete", "--task", "echo", "--status", "cancelled", "-y"],
         "workers stop": ["workers", "stop", worker],
+        "schedules list": ["schedules", "list"],
+        "schedules show": ["schedules", "show", "tick"],
+        "schedules add": ["schedules", "add", "new", "@daily", "echo", "--timeout", "5s", "--tag", "a"],
+        "schedules set": ["schedules", "set", "new", "--jitter", "5s"],
+        "schedules preview": ["schedules", "preview", "0 2 * * *"],
+        "schedules pause": ["schedules", "pause", "new"],
+        "schedules resume": ["schedules", "resume", "new"],
+        "schedules run": ["schedules", "run", "new"],
+        "schedules delete": ["schedules", "delete", "new"],
     }
     for name, arguments in shown.items():
         checker.check(name, answer(run(database, *arguments, "--json")))
