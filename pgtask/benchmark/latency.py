@@ -81,7 +81,7 @@ def _inserted_and_claimed(bench: Bench) -> list[float]:
             began = time.perf_counter()
             jobs.enqueue(bench.connection, NewJob(task="noop"), _PAYLOAD)
             claim = ClaimRequest(["default"], [1], [after.time], [after.id], 1)
-            ((id, *_, scheduled_at),) = work.exchange(None, None, None, claim, ["noop"]).claimed
+            ((id, *_, scheduled_at, _),) = work.exchange(None, None, None, claim, ["noop"]).claimed
             times.append(time.perf_counter() - began)
             after = Position(scheduled_at, id)
     return times

@@ -45,9 +45,9 @@ START = Position(datetime(1970, 1, 1, tzinfo=UTC), 0)
 
 
 # A job as the claim returns it: id, attempt, task, queue, priority, payload (still text), timeout, retry_count,
-# scheduled_at.
+# scheduled_at, tick_at.
 # A plain tuple, as naming its fields would cost as much as all else that Python does with the row.
-ClaimedRow = tuple[int, int, str, str, int, str, float | None, int, datetime]
+ClaimedRow = tuple[int, int, str, str, int, str, float | None, int, datetime, datetime | None]
 
 
 class LaneRow(NamedTuple):
@@ -205,7 +205,7 @@ class WorkConnection:
                 "tasks": tasks,
             },
         ).fetchall()
-        *claims, (last_id, examined, _, _, _, _, _, claimable, last_time) = rows
+        *claims, (last_id, examined, _, _, _, _, _, claimable, last_time, _) = rows
         claimed: list[ClaimedRow] = claims
         if last_id is None:
             return claimed, None, False

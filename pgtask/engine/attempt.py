@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 # Outcomes of transactional attempts that have been settled in the database already: completed, or refused.
@@ -33,6 +34,7 @@ class Attempt:
         "retry_count",
         "started_at",
         "task",
+        "tick_at",
         "timeout",
         "traceback",
     )
@@ -48,6 +50,7 @@ class Attempt:
         timeout: float | None,
         retry_count: int,
         claimed_at: float,
+        tick_at: datetime | None = None,
     ) -> None:
         self.id = id
         self.attempt = attempt
@@ -58,6 +61,7 @@ class Attempt:
         self.retry_count = retry_count
         self.priority = priority
         self.claimed_at = claimed_at
+        self.tick_at = tick_at
         self.mark = -1
         self.started_at: float | None = None
         self.ended_at = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pgtask.model.errors import TransactionError
@@ -66,6 +67,12 @@ class JobContext:
     def retry_count(self) -> int:
         """How many attempts of the job have failed before."""
         return self._attempt.retry_count
+
+    @property
+    def tick_at(self) -> datetime | None:
+        """The tick of the schedule that the job is for, in UTC; None for a job that no tick has made."""
+        tick = self._attempt.tick_at
+        return None if tick is None else tick.astimezone(UTC)
 
     @property
     def cancelled(self) -> bool:

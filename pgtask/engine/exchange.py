@@ -246,9 +246,10 @@ class Exchange:
         lanes, timeouts, hold = self._claimer.lanes, self._timeouts, self._marks.hold
         payloads = decode_many([row[5] for row in rows])
         attempts = []
-        for (id, number, task, queue, priority, _, timeout, retries, _), payload in zip(rows, payloads, strict=True):
+        for row, payload in zip(rows, payloads, strict=True):
+            id, number, task, queue, priority, _, timeout, retries, _, tick = row
             limit = timeout or timeouts[task] or lanes.timeout(queue, priority)
-            attempt = Attempt(id, number, task, queue, priority, payload, limit, retries, now)
+            attempt = Attempt(id, number, task, queue, priority, payload, limit, retries, now, tick)
             attempt.mark = hold(id, number, limit)
             attempts.append(attempt)
         self._prefetch.claimed(attempt.task for attempt in attempts)

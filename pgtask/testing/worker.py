@@ -99,9 +99,10 @@ class Worker:
         self._hand_in(attempt)
 
     def _attempt(self, row: ClaimedRow) -> Attempt:
-        id, number, task, queue, priority, payload, timeout, retries, _ = row
+        id, number, task, queue, priority, payload, timeout, retries, _, tick_at = row
         limit = timeout or self._timeouts[task]
-        return Attempt(id, number, task, queue, priority, decode_many([payload])[0], limit, retries, time.monotonic())
+        decoded = decode_many([payload])[0]
+        return Attempt(id, number, task, queue, priority, decoded, limit, retries, time.monotonic(), tick_at)
 
     def _hand_in(self, attempt: Attempt) -> None:
         notes = self._notebook.take(float("inf"))

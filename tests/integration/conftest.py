@@ -28,6 +28,7 @@ class Claimed(NamedTuple):
     timeout: float | None
     retry_count: int
     scheduled_at: Any
+    tick_at: Any
 
 
 class Work:

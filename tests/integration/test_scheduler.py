@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgtask.engine.scheduler import fire_due
-from tests.rows import Connection, ago, live, number
+from pgtask.database.connection import connect
+from pgtask.engine import scheduler
+from pgtask.engine.scheduler import Scheduler, fire_due
+from tests.rows import Connection, add_worker, ago, live, number
 from tests.schedules import add, column, jobs, pass_time, ticks
 from tests.support import eventually
 
@@ -386,3 +389,60 @@ def test_all_times_are_the_databases(connection: Connection) -> None:
     fire_due(connection)
     recent = "SELECT count(*) FROM pgtask.schedule_ticks WHERE fired_at BETWEEN now() - interval '1 min' AND now()"
     assert number(connection, recent) == len(ticks(connection, id)) == 1
+
+
+# The thread
+
+
+@pytest.fixture
+def served(database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scheduler]:
+    """A scheduler that leads and, unless it is woken, rests."""
+    monkeypatch.setattr(scheduler, "_LONGEST_PAUSE", 60.0)
+    made = Scheduler(database, add_worker(connection))
+    made.start()
+    leads = "SELECT count(*) FROM pgtask.leader WHERE name = 'scheduler' AND expires_at > now()"
+    eventually(lambda: number(connection, leads) == 1)
+    # Until it rests: its last statement is the question for the next tick.
+    resting = """
+        SELECT count(*) FROM pg_stat_activity
+         WHERE application_name ~ '^pgtask scheduler' AND state = 'idle' AND query ~ 'Seconds until the next'
+    """
+    eventually(lambda: number(connection, resting) == 1)
+    yield made
+    made.stop()
+    assert number(connection, leads) == 0
+
+
+def test_news_are_looked_at_at_once(served: Scheduler, connection: Connection) -> None:
+    id = add(connection, age=11)
+    served.wake()
+    eventually(lambda: outcomes(connection, id) == ["fired"])
+
+
+def test_ticks_fire_when_they_are_due(served: Scheduler, connection: Connection) -> None:
+    id = add(connection, "@every 1s", overlap="allow")
+    served.wake()
+    eventually(lambda: len(ticks(connection, id)) >= 3)
+    late = "SELECT count(*) FROM pgtask.schedule_ticks WHERE fired_at < tick_at"
+    assert number(connection, late) == 0, "none fires early"
+
+
+def test_a_lost_connection_is_replaced(served: Scheduler, connection: Connection) -> None:
+    id = add(connection, age=11)
+    connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ~ '^pgtask scheduler'"
+    )
+    served.wake()
+    eventually(lambda: outcomes(connection, id) == ["fired"])
+
+
+def test_only_the_leader_looks(served: Scheduler, database: str, connection: Connection) -> None:
+    id = add(connection, age=11)
+    other = Scheduler(database, add_worker(connection))
+    with connect(database, application_name="test", pooled=False) as own:
+        assert other._step(own) > 1
+        assert ticks(connection, id) == []
+        connection.execute("UPDATE pgtask.leader SET expires_at = now() - interval '1 s'")
+        other._step(own)
+    assert outcomes(connection, id) == ["fired"]
+    connection.execute("UPDATE pgtask.leader SET expires_at = now() - interval '1 s'")

@@ -24,7 +24,7 @@ def known(*rows: LaneRow) -> Lanes:
 
 
 def job(id: int, at: datetime, queue: str = "q", priority: int = 1) -> ClaimedRow:
-    return (id, 1, "t", queue, priority, "{}", None, 0, at)
+    return (id, 1, "t", queue, priority, "{}", None, 0, at, None)
 
 
 def only(lanes: Lanes) -> Lane:

@@ -16,6 +16,7 @@ WAKE = {"wake": True}
     [
         ("enqueued", WAKE),
         ("queues", {"queues": True}),
+        ("schedules", {"schedules": True}),
         ('{"cancel": 1, "attempt": 2, "worker": 3}', {"cancel": 1, "attempt": 2, "worker": 3}),
         ('{"rewind": "q", "priority": -1, "at": 12.5}', {"rewind": "q", "priority": -1, "at": 12.5}),
         ('{"rewind": "q", "priority": 1, "at": 0, "more": 1}', {"rewind": "q", "priority": 1, "at": 0}),

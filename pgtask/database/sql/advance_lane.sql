@@ -29,10 +29,11 @@ WITH examined AS MATERIALIZED (
            executor = %(executor)s::int4,
            started_at = now()
      WHERE j.ctid = ANY (ARRAY(SELECT tid FROM due))
-    RETURNING j.id, j.attempt, j.task, j.queue, j.priority, j.payload::text AS payload, j.timeout, j.retry_count, j.scheduled_at
+    RETURNING j.id, j.attempt, j.task, j.queue, j.priority, j.payload::text AS payload, j.timeout, j.retry_count, j.scheduled_at,
+              j.tick_at
 )
-SELECT id, attempt, task, queue, priority, payload, timeout, retry_count, scheduled_at FROM claimed
+SELECT id, attempt, task, queue, priority, payload, timeout, retry_count, scheduled_at, tick_at FROM claimed
 UNION ALL
 SELECT (array_agg(id))[count(*)], count(*)::int4, NULL, NULL, NULL, NULL, NULL, (count(*) FILTER (WHERE claimable))::int4,
-       max(scheduled_at)
+       max(scheduled_at), NULL
   FROM examined;

@@ -32,4 +32,5 @@ UPDATE pgtask.jobs j
        executor = %(executor)s::int4,
        started_at = now()
  WHERE j.ctid = ANY (ARRAY(SELECT tid FROM due))
-RETURNING j.id, j.attempt, j.task, j.queue, j.priority, j.payload::text, j.timeout, j.retry_count, j.scheduled_at;
+RETURNING j.id, j.attempt, j.task, j.queue, j.priority, j.payload::text, j.timeout, j.retry_count, j.scheduled_at,
+          j.tick_at;

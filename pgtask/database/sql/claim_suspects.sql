@@ -26,4 +26,4 @@ UPDATE pgtask.jobs j
 RETURNING j.id, j.attempt, j.task, j.queue, j.priority, j.payload::text,
           coalesce(j.timeout, (SELECT t.timeout FROM pgtask.tasks t WHERE t.name = j.task),
                    (SELECT q.timeout FROM pgtask.queues q WHERE q.name = j.queue)) AS timeout,
-          j.retry_count, j.scheduled_at;
+          j.retry_count, j.scheduled_at, j.tick_at;
