@@ -53,13 +53,11 @@ class Producer:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[embedded.EmbeddedServer]:
+def server(home: Path) -> Iterator[embedded.EmbeddedServer]:
     """A server of the test's own, durable, to be crashed."""
-    home = tmp_path / "home"
     with embedded.start(home) as started:
         migrations.migrate(started.url)
         yield started
-    embedded.stop(home)
 
 
 def check(url: str, workers: Fleet, ids: list[int]) -> None:
@@ -78,7 +76,9 @@ def pids(worker: Worker) -> set[int]:
     return {process.pid for process in worker.executors()}
 
 
-def test_immediate_restarts_under_load_lose_and_repeat_nothing(server: embedded.EmbeddedServer, tmp_path: Path) -> None:
+def test_immediate_restarts_under_load_lose_and_repeat_nothing(
+    server: embedded.EmbeddedServer, home: Path, tmp_path: Path
+) -> None:
     with fleet(server.url, tmp_path) as workers, contextlib.ExitStack() as clients:
         worker = workers.start("--processes", "2", "--lease", "10s")
         before = pids(worker)
@@ -89,7 +89,7 @@ def test_immediate_restarts_under_load_lose_and_repeat_nothing(server: embedded.
                 postmaster = psutil.Process(server.postmaster_pid)
                 postmaster.send_signal(signal.SIGQUIT)
                 psutil.wait_procs([postmaster], timeout=30)
-                server = clients.enter_context(eventually(lambda: restarted(tmp_path / "home"), 30))
+                server = clients.enter_context(eventually(lambda: restarted(home), 30))
             producer.enqueued(more=500)
 
         check(server.url, workers, producer.acknowledged)
@@ -141,14 +141,13 @@ def test_a_worker_whose_every_connection_is_ended_is_woken_again(
 def listening(connection: psycopg.Connection[Any], worker_id: int) -> bool:
     count = rows.number(
         connection,
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s",
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND datname = current_database()",
         [f"pgtask listener {worker_id}"],
     )
     return count == 1
 
 
-def test_a_worker_started_before_its_database_waits_for_it(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_a_worker_started_before_its_database_waits_for_it(home: Path, tmp_path: Path) -> None:
     with embedded.start(home) as first:
         url = first.url
         migrations.migrate(url)
@@ -162,4 +161,3 @@ def test_a_worker_started_before_its_database_waits_for_it(tmp_path: Path) -> No
                 (id,) = rows.insert(connection, "quick")
                 eventually(lambda: rows.final(connection, id))
             assert worker.terminate() == 0
-    embedded.stop(home)
