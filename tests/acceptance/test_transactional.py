@@ -19,7 +19,7 @@ import pytest
 from pgtask.database import embedded, migrations
 from pgtask.model.errors import EmbeddedServerError
 from tests import rows
-from tests.acceptance.fleet import Make, Worker
+from tests.acceptance.fleet import Make, Worker, alive
 from tests.checker import check
 from tests.scene import Entry, Scene
 from tests.support import eventually
@@ -90,7 +90,7 @@ class Prey:
             lines = ledger.read().splitlines(keepends=True)
         whole = [line for line in lines if line.endswith(b"\n")]
         self._offset += sum(map(len, whole))
-        living = {process.pid for process in self._worker.executors() if process.status() != psutil.STATUS_ZOMBIE}
+        living = {process.pid for process in self._worker.executors() if alive(process)}
         pids = {Entry(*json.loads(line)).pid for line in whole} & living
         return random.choice(sorted(pids)) if pids else None
 
