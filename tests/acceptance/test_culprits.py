@@ -156,7 +156,8 @@ def test_a_job_alone_in_its_process_that_ignores_a_cancel_request_is_ended(
 def test_a_daemon_left_behind_with_all_descriptors_is_ended(
     then: str, mode: tuple[str, ...], workers: Fleet, connection: Connection
 ) -> None:
-    worker = start(workers, *mode)
+    # With heartbeats so far apart nothing but the death of its process or of its executor ends it in time.
+    worker = start(workers, "--lease", "1h", *mode)
     bad = culprit(connection, "litter", payload={"then": then})
     record = final(connection, bad)
     daemon = int((workers.folder / "daemon").read_text())
