@@ -246,11 +246,14 @@ def test_queues_without_number_do_not_reach_a_worker_that_names_its_own(
 
 def test_a_right_to_see_the_lanes_shows_none_to_who_may_not_read_jobs(logins: Logins, connection: Connection) -> None:
     insert(connection, "t", queue="hidden")
-    producer = logins.make(Role.ENQUEUER)
     connection.execute("GRANT SELECT ON pgtask.lanes TO PUBLIC")
 
-    assert not may(producer, "SELECT queue FROM pgtask.lanes")
-    assert may(logins.make(Role.READER), "SELECT queue FROM pgtask.lanes")
+    with (
+        psycopg.connect(logins.make(Role.ENQUEUER), autocommit=True) as producer,
+        psycopg.connect(logins.make(Role.READER), autocommit=True) as reader,
+    ):
+        assert not may(producer, "SELECT queue FROM pgtask.lanes")
+        assert may(reader, "SELECT queue FROM pgtask.lanes")
 
 
 def test_the_name_of_a_key_is_not_told_by_its_conflict(logins: Logins, connection: Connection) -> None:
