@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import psutil
 import psycopg
@@ -17,39 +16,11 @@ from pgtask.database import embedded, migrations
 from pgtask.model.errors import EmbeddedServerError
 from tests import rows
 from tests.acceptance.operated import Fleet, Worker, fleet
+from tests.acceptance.producer import by_sql
 from tests.support import eventually
 
 ROUNDS = 3
 BATCH = 20
-
-
-class Producer:
-    """Inserts jobs by plain SQL as fast as it can, and knows which were acknowledged."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.acknowledged: list[int] = []
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            with contextlib.suppress(psycopg.Error), psycopg.connect(self._url, autocommit=True) as connection:
-                while not self._stopped.wait(0.01):
-                    self.acknowledged += rows.insert(connection, "quick", count=BATCH)
-
-    def enqueued(self, more: int) -> None:
-        """Waits until so many more jobs are acknowledged."""
-        target = len(self.acknowledged) + more
-        eventually(lambda: len(self.acknowledged) >= target, 30)
 
 
 @pytest.fixture
@@ -82,7 +53,7 @@ def test_immediate_restarts_under_load_lose_and_repeat_nothing(
     with fleet(server.url, tmp_path) as workers, contextlib.ExitStack() as clients:
         worker = workers.start("--processes", "2", "--lease", "10s")
         before = pids(worker)
-        with Producer(server.url) as producer:
+        with by_sql(server.url, "quick", BATCH) as producer:
             for _ in range(ROUNDS):
                 producer.enqueued(more=500)
                 # What `pg_ctl stop -m immediate` sends: no checkpoint, recovery at the next start.
@@ -109,7 +80,7 @@ def test_executors_whose_backends_are_terminated_lose_and_repeat_nothing(
 ) -> None:
     worker = workers.start("--processes", "2")
     before = pids(worker)
-    with Producer(workers.url) as producer:
+    with by_sql(workers.url, "quick", BATCH) as producer:
         for _ in range(40):
             producer.enqueued(more=BATCH)
             connection.execute(

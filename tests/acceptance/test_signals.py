@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import socket
 import tempfile
@@ -16,28 +15,10 @@ import pytest
 
 from tests import rows
 from tests.acceptance.operated import Fleet
+from tests.acceptance.producer import by_sql
 from tests.support import eventually
 
 Connection = psycopg.Connection[Any]
-
-
-@contextlib.contextmanager
-def producing(url: str, ids: list[int]) -> Iterator[None]:
-    """Enqueues a little all the time for the block."""
-    done = threading.Event()
-
-    def produce() -> None:
-        with psycopg.connect(url, autocommit=True) as own:
-            while not done.wait(0.01):
-                ids.extend(rows.insert(own, "version", count=2))
-
-    thread = threading.Thread(target=produce)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
 
 
 def results(connection: Connection) -> set[str]:
@@ -51,16 +32,15 @@ def test_hup_brings_new_code_under_load_and_nothing_is_lost_or_charged(
     (workers.folder / "version").write_text("old")
     worker = workers.start("--processes", "2", app="culprits")
     before = {process.pid for process in worker.executors()}
-    ids: list[int] = []
-    with producing(database, ids):
+    with by_sql(database, "version", 2) as producer:
         eventually(lambda: results(connection) == {"old"})
         (workers.folder / "version").write_text("new")
 
         worker.process.send_signal(signal.SIGHUP)
 
         eventually(lambda: not before & {process.pid for process in worker.executors()}, 30)
-        seen = len(ids)
-        eventually(lambda: len(ids) > seen + 20)
+        producer.enqueued(more=20)
+    ids = producer.acknowledged
     eventually(lambda: set(rows.statuses(connection, ids).values()) == {"completed"})
     assert results(connection) == {"old", "new"}
     late = rows.runs(connection, ids[-1])
