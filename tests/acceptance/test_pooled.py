@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgtask import PgTask
+from pgtask import JobContext, PgTask
 from pgtask.model.errors import ConfigurationError
 from tests.acceptance.fleet import Make
 from tests.acceptance.pooler import MISSING, PROGRAM, Pooler, pooler
@@ -262,6 +262,28 @@ def test_an_exhausted_pool_is_waited_for(
         assert {(run["status"], run["retry_count"]) for run in finals} == {("completed", 0)}
         assert {process.pid for process in worker.executors()} == before
         assert worker.stop() == 0
+
+
+def test_transactional_tasks_are_refused_there_and_run_by_a_worker_with_a_direct_connection(
+    bouncer: Pooler, app: PgTask, make_worker: Make, connection: Connection
+) -> None:
+    application = "tests.acceptance.apps.transactional"
+    connection.execute("CREATE TABLE public.effects (job_id int8, attempt int4)")
+
+    @app.task(name="effect", transactional=True)
+    def effect(ctx: JobContext) -> None: ...
+
+    id = effect.enqueue().id
+
+    refused = make_worker(url=bouncer.url, pooled=True, app=application, wait=False)
+
+    assert refused.wait() == 1
+    assert refused.said("^Task effect is transactional, which needs a direct connection to the database")
+    assert (live(connection, id)["status"], live(connection, id)["attempt"]) == ("pending", 0)
+    make_worker(app=application)
+    eventually(lambda: all_ended(connection, [id]))
+    assert ended(connection, id)["status"] == "completed"
+    assert connection.execute("SELECT job_id, attempt FROM public.effects").fetchall() == [(id, 1)]
 
 
 def run_worker(url: str, *flags: str) -> subprocess.CompletedProcess[str]:
