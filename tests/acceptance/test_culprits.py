@@ -169,6 +169,8 @@ def test_a_daemon_left_behind_with_all_descriptors_is_ended(
         # Beside others nobody can tell whose it is; it goes when its executor does.
         assert worker.terminate() == 0
     eventually(lambda: not psutil.pid_exists(daemon))
+    if then == "die":
+        eventually(lambda: worker.said("processes that jobs had left behind were ended: "))
 
 
 def test_what_a_job_prints_alone_in_its_process_is_kept_with_it(workers: Fleet, connection: Connection) -> None:
