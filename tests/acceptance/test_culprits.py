@@ -175,9 +175,18 @@ def test_a_job_that_never_returns_is_ended_after_its_timeout_and_harms_nobody(
 
 def test_what_runs_beside_a_job_that_never_returns_may_end_first(workers: Fleet, connection: Connection) -> None:
     worker = start(workers, "--kill-after", "0.2s", "--grace", "60s")
+    (first,) = rows.insert(connection, "good")
+    overdue = final(connection, first)["result"]
     neighbours = rows.insert(connection, "good", {"gate": "gate"}, count=3)
     bad = culprit(connection, "deaf", timeout=0.2, max_retries=0)
     eventually(lambda: worker.said("will not stop (timeout)"))
+
+    def another_takes_jobs() -> bool:
+        (id,) = rows.insert(connection, "good")
+        return bool(final(connection, id)["result"] != overdue)
+
+    eventually(another_takes_jobs)
+    assert {rows.live(connection, id)["status"] for id in neighbours} == {"running"}
 
     workers.ledger.open_gate()
 
@@ -254,6 +263,21 @@ def test_what_a_job_prints_alone_in_its_process_is_kept_with_it(workers: Fleet, 
     assert 60_000 < sum(map(len, kept)) < 65_536
     assert "in 65536 bytes are kept" in last
     assert record["cpu_seconds"] > 0
+
+
+@pytest.mark.parametrize(("task", "flags"), [("hog", ()), ("good", MODES["alone"])])
+def test_what_has_a_process_to_itself_shares_it_with_no_other(
+    task: str, flags: tuple[str, ...], workers: Fleet, connection: Connection
+) -> None:
+    payload = {"gate": "gate"} | ({"size": 1} if task == "hog" else {})
+    ids = rows.insert(connection, task, payload, count=3)
+    start(workers, *flags)
+
+    eventually(lambda: "running" in rows.statuses(connection, ids).values())
+
+    assert sorted(rows.statuses(connection, ids).values()) == ["pending", "pending", "running"]
+    workers.ledger.open_gate()
+    assert_unharmed(connection, ids)
 
 
 def test_output_without_end_is_thrown_away_as_it_comes(workers: Fleet, connection: Connection) -> None:

@@ -131,8 +131,10 @@ def chatter(lines: int, width: int = 0) -> None:
 
 
 @tasks.task(name="hog", isolation="process", memory_limit=50_000_000)
-def hog(ctx: JobContext, size: int) -> int:
-    """Takes so many bytes of memory in an executor of its own."""
+def hog(ctx: JobContext, size: int, gate: str | None = None) -> int:
+    """Takes so many bytes of memory in an executor of its own, until its gate opens if it has one."""
     block = b"x" * size
+    if gate:
+        _wait(gate)
     ctx.log(f"{len(block)} bytes")
     return os.getpid()
