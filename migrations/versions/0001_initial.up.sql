@@ -52,9 +52,7 @@ CREATE TABLE pgtask.jobs (
     autovacuum_vacuum_insert_threshold = 100000, autovacuum_vacuum_insert_scale_factor = 0.5,
     autovacuum_analyze_threshold = 5000, autovacuum_analyze_scale_factor = 0.2
 );
--- id + 0, so that this index has no column id: while the table is small, the planner would look jobs up by their id with a scan
--- of all of it, and connections that keep their plans would go on so when the table has grown.
-CREATE INDEX jobs_lane ON pgtask.jobs (queue, priority, scheduled_at, (id + 0));
+CREATE INDEX jobs_lane ON pgtask.jobs (queue, priority, scheduled_at, id);
 CREATE UNIQUE INDEX jobs_unique_key ON pgtask.jobs (unique_key) WHERE unique_key IS NOT NULL;
 
 -- Run history: a row per attempt. The final run of a job (final = true) carries the job's own columns; status is set on it
@@ -209,8 +207,7 @@ SELECT setval('pgtask.idle_until', 0);
 CREATE FUNCTION pgtask.notify_enqueued() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pgtask, pg_temp AS $$
 BEGIN
-    -- Not a query, which would double what this costs each INSERT.
-    IF pg_sequence_last_value('pgtask.idle_until'::regclass) > date_part('epoch', clock_timestamp()) * 1000 THEN
+    IF (SELECT last_value FROM pgtask.idle_until) > extract(epoch FROM clock_timestamp()) * 1000 THEN
         PERFORM pg_notify('pgtask', 'enqueued');
     END IF;
     RETURN NULL;

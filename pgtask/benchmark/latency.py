@@ -25,7 +25,8 @@ _PAYLOAD = '{"n": 1}'
 _PAUSES = (0.02, 0.05)
 _SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _TARGETS: Targets = {
-    "p50": (Target(2, at_most=True, absolute=True),),
+    # Two durable commits are most of it, so what a disk needs for them is left to the floor.
+    "p50": (Target(1.25, at_most=True),),
     "p99": (Target(10, at_most=True, absolute=True),),
 }
 

@@ -6,11 +6,13 @@ import os
 import platform
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pgtask
 from pgtask.benchmark.figures import Figure, Target
 from pgtask.config import available_cores
+from pgtask.model.serialise import instant_as_text
 
 FORMAT = 1
 """Grows when a field of the JSON changes its meaning."""
@@ -57,8 +59,8 @@ class Report:
             "durable": self.durable,
             "pgbench": self.pgbench,
             "settings": {"runs": self.runs, "jobs": self.jobs, "quick": self.quick},
-            "began": self.began,
-            "seconds": time.time() - self.began,
+            "began_at": instant_as_text(datetime.fromtimestamp(self.began, UTC)),
+            "took_seconds": time.time() - self.began,
             "left_out": self.left_out,
             "figures": [figure.as_json() for figure in self.figures],
         }

@@ -14,6 +14,7 @@ import pgtask
 from pgtask.benchmark import suite
 from pgtask.benchmark.figures import Figure, Target
 from pgtask.benchmark.report import Report, amount, verdict
+from pgtask.cli import parameters
 from pgtask.cli.context import database, note, settings
 from pgtask.cli.output import Column, on_terminal, print_json, print_table
 from pgtask.config import available_cores
@@ -39,8 +40,8 @@ def names(text: str) -> list[str]:
 
 @click.command()
 @click.option("--only", type=names, metavar="A,B", help=f"Only these: {', '.join(suite.MEASUREMENTS)}.")
-@click.option("--runs", type=click.IntRange(1), help=f"Runs of each side, in turns; {suite.RUNS}.")
-@click.option("--jobs", type=click.IntRange(100), help=f"Jobs to drain; {suite.JOBS:,}.")
+@click.option("--runs", type=parameters.positive, metavar="NUMBER", help=f"Runs of each side, in turns; {suite.RUNS}.")
+@click.option("--jobs", type=click.IntRange(100), metavar="NUMBER", help=f"Jobs to drain; {suite.JOBS:,}.")
 @click.option("--quick", is_flag=True, help="One run of small sizes: a minute or two instead of ten.")
 @click.option(
     "--json",

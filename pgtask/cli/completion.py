@@ -27,7 +27,9 @@ def completion(ctx: click.Context, shell: str) -> None:
     root = ctx.find_root()
     script = kind(root.command, {}, "pgtask", "_PGTASK_COMPLETE")
     # Not script.source(): for bash that starts bash to ask its version.
-    click.echo(script.source_template % script.source_vars())
+    text = script.source_template % script.source_vars()
+    # The one of fish would cut values and descriptions at their commas.
+    click.echo(text.replace('string split ","', 'string split --max 1 ","'))
     # Last, as zsh wants its own mark on the first line.
     click.echo(f"# To install this: {INSTALL[shell]}")
 

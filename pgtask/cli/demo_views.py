@@ -12,7 +12,7 @@ from pgtask.cli.context import State
 from pgtask.cli.output import Column, on_terminal, print_fields, print_heading, print_table, styled
 from pgtask.database.demonstration import FileResult, FileTotals
 from pgtask.model.percentile import percentile
-from pgtask.model.wording import plural, size
+from pgtask.model.wording import duration, plural, size
 
 _FURTHER = (
     ("{name} jobs list --tag {tag}", "these jobs; jobs show ID tells all of one"),
@@ -43,8 +43,8 @@ class Demonstration:
         return (self.totals.completed + self.totals.failed) / max(self.totals.seconds, 1e-6)
 
     def pickup(self, share: float) -> float:
-        """A percentile of the pickup latency, in milliseconds."""
-        return percentile(self.pickups, share) * 1000
+        """A percentile of the pickup latency, in seconds."""
+        return percentile(self.pickups, share)
 
 
 def as_json(shown: Demonstration) -> dict[str, Any]:
@@ -58,15 +58,22 @@ def as_json(shown: Demonstration) -> dict[str, Any]:
         "enqueued_by": {"python": shown.by_python, "sql": shown.by_sql},
         "completed": totals.completed,
         "failed": totals.failed,
-        "seconds": totals.seconds,
+        "run_seconds": totals.seconds,
         "jobs_per_second": shown.rate,
-        "pickup_ms": {"p50": shown.pickup(0.5), "p99": shown.pickup(0.99), "jobs": len(shown.pickups)},
-        "bytes": totals.bytes,
+        "pickup_p50_seconds": shown.pickup(0.5),
+        "pickup_p99_seconds": shown.pickup(0.99),
+        "pickups": len(shown.pickups),
+        "read_bytes": totals.bytes,
         "lines": totals.lines,
-        "largest": [asdict(found) for found in shown.largest],
+        "largest": [_file_as_json(found) for found in shown.largest],
         "checked": shown.checked,
         "problems": shown.problems,
     }
+
+
+def _file_as_json(found: FileResult) -> dict[str, Any]:
+    values = asdict(found)
+    return {"size_bytes" if name == "size" else name: value for name, value in values.items()}
 
 
 def print_demonstration(shown: Demonstration) -> None:
@@ -89,11 +96,11 @@ def _fields(shown: Demonstration) -> list[tuple[str, str]]:
             ("jobs", f"{jobs}"),
             ("completed", f"{totals.completed}"),
             ("failed", f"{totals.failed}"),
-            ("seconds", f"{totals.seconds:.6g}"),
+            ("run_seconds", f"{totals.seconds:.6g}"),
             ("jobs_per_second", f"{shown.rate:.6g}"),
-            ("pickup_p50_ms", f"{shown.pickup(0.5):.6g}"),
-            ("pickup_p99_ms", f"{shown.pickup(0.99):.6g}"),
-            ("bytes", f"{totals.bytes}"),
+            ("pickup_p50_seconds", f"{shown.pickup(0.5):.6g}"),
+            ("pickup_p99_seconds", f"{shown.pickup(0.99):.6g}"),
+            ("read_bytes", f"{totals.bytes}"),
             ("lines", f"{totals.lines}"),
             ("checked", f"{shown.checked}"),
         ]
@@ -105,7 +112,7 @@ def _fields(shown: Demonstration) -> list[tuple[str, str]]:
         ("Failed", f"{totals.failed:,}"),
         ("Read", f"{size(totals.bytes)}, {plural(totals.lines, 'line')}"),
         ("Throughput", f"{shown.rate:,.0f} jobs/s"),
-        ("Pickup latency", f"{shown.pickup(0.5):.1f} ms p50, {shown.pickup(0.99):.1f} ms p99"),
+        ("Pickup latency", f"{duration(shown.pickup(0.5))} p50, {duration(shown.pickup(0.99))} p99"),
         ("Results checked", f"{shown.checked}, {verdict}"),
     ]
 

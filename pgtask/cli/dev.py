@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pgtask.cli import parameters
 from pgtask.cli.context import State, database, settings
 from pgtask.cli.output import on_terminal, print_fields, styled
 from pgtask.config import LOG_LEVELS, mask_secrets
@@ -25,10 +26,15 @@ _SAMPLES: dict[Any, Any] = {"string": "hi", "integer": 1, "number": 1.5, "boolea
 @click.command()
 @click.option("-A", "--app", metavar="MODULE:NAME", help="Application; the built-in tasks unless given.")
 @click.option("-q", "--queues", metavar="A,B", help="Queues to serve; all unless given.")
-@click.option("--processes", type=click.IntRange(1), help="Executors; one per core unless given.")
-@click.option("-c", "--concurrency", type=click.IntRange(1), help="Jobs at once in each; 10.")
+@click.option("--processes", type=parameters.positive, metavar="NUMBER", help="Executors; one per core unless given.")
+@click.option("-c", "--concurrency", type=parameters.positive, metavar="NUMBER", help="Jobs at once in each; 10.")
 @click.option("--pooled", is_flag=True, default=None, help="The database is behind a transaction pooler (PgBouncer).")
-@click.option("--log-level", type=click.Choice(LOG_LEVELS))
+@click.option(
+    "--log-level",
+    type=click.Choice(LOG_LEVELS),
+    metavar="LEVEL",
+    help=f"{', '.join(LOG_LEVELS)}; info unless given.",
+)
 def dev(**flags: object) -> int:
     """Run everything that development needs: database, migrations and a worker, until Ctrl-C.
 

@@ -32,13 +32,8 @@ _SIGNS = {
     Verdict.PROBLEM: ("✗", "bold red"),
 }
 
-JSON = """\b
-With --json:
-  {"status": "ok" | "warning" | "problem",
-   "checks": [{"name", "status": "ok" | "unknown" | "warning" | "problem", "found", "remedy": text or null}, ...]}"""
 
-
-@click.command(epilog=JSON)
+@click.command()
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, json_output: bool) -> int:

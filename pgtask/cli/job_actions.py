@@ -79,7 +79,9 @@ def act(
     A filter without a status means those in `default`.
     """
     if bool(ids) == bool(wanted):
-        raise click.UsageError(f"Say which jobs to {action.verb}: by their ids, or by a filter such as --queue mail.")
+        raise click.UsageError(
+            f"Say which jobs to {action.verb}: by their ids, or by a filter such as --queue mail, not both."
+        )
     with connected() as connection:
         if ids:
             if action.asks_for_ids:

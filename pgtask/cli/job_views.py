@@ -31,7 +31,7 @@ from pgtask.model.explanation import Explanation
 from pgtask.model.job import JobRecord
 from pgtask.model.run import LogLine, RunRecord
 from pgtask.model.status import PRIORITIES, JobStatus
-from pgtask.model.wording import DASH, duration
+from pgtask.model.wording import DASH, duration, size
 
 LONG = 40
 """Lines of a payload or result that a terminal gets; pipes and JSON get all."""
@@ -46,6 +46,9 @@ OUTCOME_STYLES = {
     "lost": "yellow",
     "cancelled": "dim",
 }
+
+CHARGED = frozenset({"failed", "timeout", "crashed"})
+"""Outcomes that count as a retry."""
 
 _PRIORITY_NAMES = {number: name for name, number in PRIORITIES.items()}
 
@@ -101,7 +104,7 @@ JOB_COLUMNS: tuple[Column[JobRecord], ...] = (
     Column(title="QUEUE", show=lambda job: job.queue, shrinks=True),
     Column(
         title="PRIORITY",
-        show=lambda job: priority_text(job.priority),
+        show=lambda job: "" if job.priority == PRIORITIES["normal"] else priority_text(job.priority),
         plain=lambda job: job.priority,
         wide=True,
     ),
@@ -139,6 +142,16 @@ RUN_COLUMNS: tuple[Column[RunRecord], ...] = (
         show=lambda run: DASH if run.started_at is None else _took(run),
         right=True,
     ),
+    Column(
+        title="CPU",
+        show=lambda run: "" if run.cpu_seconds is None else duration(run.cpu_seconds),
+        right=True,
+    ),
+    Column(
+        title="PEAK MEMORY",
+        show=lambda run: "" if run.peak_rss_bytes is None else size(run.peak_rss_bytes),
+        right=True,
+    ),
     Column(title="WORKER", show=lambda run: str(run.worker_id or DASH), right=True),
     Column(title="ERROR", show=lambda run: error_text(run.error_type, run.error), shrinks=True),
 )
@@ -173,7 +186,7 @@ def print_job(details: JobDetails, explanation: Explanation | None, hint: str) -
         print_plain("payload", as_json(job.payload, None))
         print_plain("result", None if job.result is None else as_json(job.result, None))
     _print_runs(details.runs)
-    _print_traceback(details.runs)
+    _print_last_error(details.runs)
     _print_logs(details.logs)
 
 
@@ -198,12 +211,13 @@ def _fields(job: JobRecord) -> list[tuple[str, str]]:
 
 
 def _retries(job: JobRecord) -> str:
+    # The failure that ended it is counted as well, but was not followed by a retry.
+    made = job.retry_count - (job.finished_at is not None and job.outcome in CHARGED)
     if job.max_retries is None:
-        return str(job.retry_count)
+        return str(made)
     if job.max_retries < 0:
-        return f"{job.retry_count} without limit"
-    # The failure that used up the retries is counted as well.
-    return f"{min(job.retry_count, job.max_retries)} of {job.max_retries}"
+        return f"{made} without limit"
+    return f"{made} of {job.max_retries}"
 
 
 def _print_value(title: str, value: object) -> None:
@@ -220,19 +234,27 @@ def _print_runs(runs: list[RunRecord]) -> None:
         for run in runs:
             times = instant(run.started_at), instant(run.finished_at)
             error = error_text(run.error_type, run.error)
-            print_plain("run", run.attempt, run.outcome, *times, run.worker_id, error)
+            used = run.cpu_seconds, run.peak_rss_bytes
+            print_plain("run", run.attempt, run.outcome, *times, run.worker_id, *used, error)
     elif runs:
         print_heading("Runs")
         print_table(runs, RUN_COLUMNS, empty="")
 
 
-def _print_traceback(runs: list[RunRecord]) -> None:
-    traceback = next((run.traceback for run in reversed(runs) if run.traceback), None)
-    if traceback is None or not on_terminal():
+def _print_last_error(runs: list[RunRecord]) -> None:
+    """The whole of the last error, which the table of runs has no room for, with its traceback."""
+    run = next((run for run in reversed(runs) if run.error or run.traceback), None)
+    if run is None or not on_terminal():
         return
-    print_heading("Last traceback")
-    for line in clean_lines(traceback):
-        click.echo(f"  {line}")
+    print_heading("Last error" if run.attempt is None else f"Last error, try {run.attempt}")
+    error, traceback = clean_lines(run.error or ""), clean_lines(run.traceback or "")
+    # A traceback of Python ends with the error already.
+    if not traceback or "\n".join(error) not in "\n".join(traceback):
+        first = error_text(run.error_type, run.error)
+        for line in [first, *error[1:]]:
+            click.echo(f"  {line}")
+    for line in traceback:
+        click.echo(f"  {line}".rstrip())
 
 
 def _print_logs(logs: list[LogLine]) -> None:

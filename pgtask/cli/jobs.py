@@ -33,6 +33,7 @@ _REMEDIES = {
     "queue_paused": "pgtask queues resume {queue}",
     "no_worker": "pgtask worker",
     "queue_unserved": "pgtask worker --queues {queue}",
+    "task_unknown": "pgtask tasks list",
     "worker_lost": "pgtask workers show {worker_id}",
 }
 
@@ -174,19 +175,7 @@ def delete(ids: tuple[int, ...], wanted: JobFilter, **options: bool) -> int:
     return job_actions.act(job_actions.DELETE, ids, wanted, FINAL, **options)
 
 
-TAIL_EPILOG = """\b
-With --json one object a line. Without ID:
-  {"event": "started" | "ended", "at", "id", "task", "queue", "attempt", "status",
-   "outcome", "seconds", "worker_id", "error_type", "error"}
-With ID, "event", "at" and "id" and, by event:
-  started   attempt, worker_id
-  log       attempt, line, level, message
-  progress  progress, message
-  ended     attempt, outcome, seconds, worker_id, error_type, error
-  status    status"""
-
-
-@jobs.command("tail", epilog=TAIL_EPILOG)
+@jobs.command("tail")
 @click.argument("job_id", type=parameters.job_id, metavar="[ID]", required=False)
 @filter_options
 @click.option(
@@ -199,7 +188,7 @@ def tail_jobs(job_id: int | None, wanted: JobFilter, interval: float, json_outpu
     A status is the one that the job has afterwards; jobs that wait are in `jobs list`. An attempt shorter than the
     interval shows only its end. An outage of the database is waited out, and nothing that happened meanwhile is left
     out. With ID: its log lines, progress and attempts; exits with 0 when it completed, else 1. In a pipe the columns
-    are: time, id, event, status, outcome, task, queue, attempt, seconds, worker, error.
+    are: time, id, event, status, outcome, task, queue, attempt, seconds, worker, error. JSON is one object a line.
     """
     if job_id is not None and wanted:
         raise click.UsageError("Give an ID or a filter, not both.")

@@ -26,7 +26,7 @@ class Branch(NamedTuple):
 TREE: Mapping[str, Mapping[str, Branch]] = {
     "Start": {
         "dev": Branch("dev", "dev", "Run everything that development needs, in one terminal."),
-        "demo": Branch("demo", "demo", "See pgtask at work on a database of its own."),
+        "demo": Branch("demo", "demo", "See pgtask at work on real files."),
         "worker": Branch("worker", "worker", "Run jobs."),
         "db": Branch("db", "db", "Migrate the schema; give rights; run the embedded PostgreSQL."),
     },

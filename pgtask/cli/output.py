@@ -7,6 +7,7 @@ shortened values.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import click
 from pgtask.cli.context import note
 from pgtask.cli.text import as_json, clean
 
-json_option = click.option("--json", "json_output", is_flag=True, help="Print JSON, the same that the API answers.")
+json_option = click.option("--json", "json_output", is_flag=True, help="Print JSON; docs/json.md explains its keys.")
 
 WIDE = 110
 """Columns of a terminal from which on columns marked as wide are shown."""
@@ -32,6 +33,8 @@ STATUS_STYLES = {
     "cancelled": "dim",
     "quarantined": "bold magenta",
 }
+
+_BLANK_END = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$")
 
 Row = TypeVar("Row")
 
@@ -136,4 +139,5 @@ def _print_rich(rows: Sequence[Row], columns: Sequence[Column[Row]]) -> None:
         )
     with console.capture() as capture:
         console.print(table)
-    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()), color=True)
+    # A style that is reset at the end of a line hides the blanks before it.
+    click.echo("\n".join(_BLANK_END.sub(r"\1", line) for line in capture.get().splitlines()), color=True)

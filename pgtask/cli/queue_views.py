@@ -13,11 +13,8 @@ COUNTS = ("pending", "scheduled", "retrying", "running")
 
 
 def state(queue: QueueRecord) -> str:
-    """Whether a queue is active or paused, since when and by whom."""
-    if queue.paused_at is None:
-        return "active"
-    by = f" by {queue.paused_by}" if queue.paused_by else ""
-    return f"paused {brief(seconds_since(queue.paused_at))}{by}"
+    """Whether a queue is active or paused, and for how long."""
+    return "active" if queue.paused_at is None else f"paused {brief(seconds_since(queue.paused_at))}"
 
 
 def counted(queue: QueueRecord, field: str) -> str:
@@ -51,9 +48,14 @@ QUEUE_COLUMNS: tuple[Column[QueueRecord], ...] = (
         show=state,
         plain=lambda queue: "active" if queue.paused_at is None else "paused",
         style=lambda queue: "yellow" if queue.paused_at else "",
-        shrinks=True,
     ),
-    Column(title="PRIO", show=lambda queue: str(queue.priority), right=True),
+    Column(
+        title="PRIORITY",
+        show=lambda queue: str(queue.priority) if queue.priority else "",
+        plain=lambda queue: queue.priority,
+        right=True,
+        wide=True,
+    ),
     *(_count_column(field) for field in COUNTS),
     Column(
         title="OLDEST",
@@ -67,6 +69,7 @@ QUEUE_COLUMNS: tuple[Column[QueueRecord], ...] = (
         style=lambda queue: "bold red" if queue.unserved else "",
         right=True,
     ),
+    Column(title="PAUSED BY", show=lambda queue: queue.paused_by or "", shrinks=True, wide=True),
 )
 
 

@@ -32,7 +32,7 @@ def list_queues(json_output: bool) -> None:
     """List queues with what waits and runs in them.
 
     Estimates are marked with ~, lower bounds with +. In a pipe the columns are: name, state,
-    priority, pending, scheduled, retrying, running, due time of the oldest, workers.
+    priority, pending, scheduled, retrying, running, due time of the oldest, workers, paused by.
     """
     with connected() as connection:
         found = store.list_queues(connection)
@@ -162,17 +162,21 @@ def stats(name: str, window: float, json_output: bool) -> None:
         print_json(record_as_json(queue) | {"statistics": statistics_as_json(statistics)})
         return
     if on_terminal():
-        print_done(queue.name, state(queue))
+        by = f" by {queue.paused_by}" if queue.paused_by else ""
+        print_done(queue.name, state(queue) + by)
         counts = [(field.capitalize(), counted(queue, field)) for field in COUNTS]
-        print_fields([*counts, ("Oldest", oldest(queue)), ("Workers", str(queue.workers))])
-        print_fields(settings_fields(queue))
+        counts += [("Oldest", oldest(queue)), ("Workers", str(queue.workers))]
+        print_fields([*counts, *settings_fields(queue)])
         click.echo()
     else:
         for title, value in record_as_json(queue).items():
             print_plain(title, value)
     print_summary(statistics)
     rows = [(task, tally, statistics) for task, tally in statistics.by_task.items()]
-    print_table(rows, TALLY_COLUMNS["task"], empty="")
+    if rows:
+        if on_terminal():
+            click.echo()
+        print_table(rows, TALLY_COLUMNS["task"], empty="")
 
 
 @queues.command()

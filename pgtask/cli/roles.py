@@ -10,7 +10,9 @@ from pgtask.database import roles
 from pgtask.database.roles import Role
 from pgtask.model.serialise import page_as_json
 
-role_argument = click.argument("role", type=click.Choice([role.value for role in Role]), required=False)
+role_argument = click.argument(
+    "role", type=click.Choice([role.value for role in Role]), metavar="[ROLE]", required=False
+)
 
 
 @click.command()
@@ -20,7 +22,7 @@ role_argument = click.argument("role", type=click.Choice([role.value for role in
 def grant(role: str | None, logins: tuple[str, ...], json_output: bool) -> None:
     """Give database roles their rights.
 
-    Makes the roles pgtask_enqueuer, pgtask_worker, pgtask_reader and pgtask_operator, or only ROLE,
+    ROLE is enqueuer, worker, reader or operator. Makes it, or all four without ROLE, as pgtask_enqueuer and so on,
     and gives them exactly the rights they need in this database. Repeat it after a migration.
     """
     if logins and role is None:

@@ -131,4 +131,9 @@ def print_summary(statistics: Statistics) -> None:
         f"ran {_seconds(tally.average_run)} on average, {duration(tally.max_run_seconds)} at most; "
         f"waited {_seconds(tally.average_wait)}, {duration(tally.max_wait_seconds)} at most"
     )
+    besides = [
+        f"{number:,} {what}" for number, what in ((tally.cancelled, "cancelled"), (tally.lost, "lost")) if number
+    ]
+    if besides:
+        click.echo(f"besides {' and '.join(besides)}")
     click.echo(styled(sparkline(statistics.timeline), "cyan"))

@@ -14,7 +14,7 @@ from pgtask.cli.context import database, note, settings
 from pgtask.cli.errors import DONE, FAILED
 from pgtask.cli.job_views import LEVEL_STYLES, error_text, progress_text
 from pgtask.cli.output import STATUS_STYLES, on_terminal, print_plain, styled
-from pgtask.cli.text import as_json, clean, clean_lines, instant
+from pgtask.cli.text import as_json, clean, clean_lines, instant, shortened
 from pgtask.config import mask_secrets
 from pgtask.model.errors import DatabaseUnavailableError, TimeLimitError
 from pgtask.model.event import JobEvent, event_as_json
@@ -150,7 +150,8 @@ class JobTeller:
 
     def _tell_run(self, job: JobRecord, run: RunRecord) -> None:
         seconds = None if run.started_at is None else (run.finished_at - run.started_at).total_seconds()
-        values = {"attempt": run.attempt, "outcome": run.outcome, "seconds": seconds, "worker_id": run.worker_id}
+        values = {"attempt": run.attempt, "outcome": run.outcome, "run_seconds": seconds, "worker_id": run.worker_id}
+        values |= {"cpu_seconds": run.cpu_seconds, "peak_rss_bytes": run.peak_rss_bytes}
         self._print("ended", run.finished_at, job, values | {"error_type": run.error_type, "error": run.error})
 
     def _print(self, event: str, at: Any, job: JobRecord, values: dict[str, Any]) -> None:
@@ -170,7 +171,7 @@ class JobTeller:
 
 def _plain_values(event: str, job: JobRecord, values: dict[str, Any]) -> list[object]:
     if event == "ended":
-        seconds = values["seconds"]
+        seconds = values["run_seconds"]
         error = error_text(values["error_type"], values["error"])
         return [values["attempt"], values["outcome"], None if seconds is None else f"{seconds:.6f}", error]
     if event == "progress":
@@ -191,7 +192,7 @@ def _sentences(event: str, job: JobRecord, values: dict[str, Any]) -> list[str]:
         case "progress":
             return [f"{styled('progress', 'cyan')} {clean(progress_text(job))}"]
         case "ended":
-            took = "" if values["seconds"] is None else f" after {duration(values['seconds'])}"
+            took = "" if values["run_seconds"] is None else f" after {duration(values['run_seconds'])}"
             which = "ended while it waited" if values["attempt"] is None else f"attempt {values['attempt']}"
             style = "green" if values["outcome"] == "completed" else "yellow"
             error = error_text(values["error_type"], values["error"])
@@ -220,6 +221,6 @@ def _print_event(event: JobEvent, json_output: bool) -> None:
         attempt = "" if event.attempt in {None, 1} else f" attempt {event.attempt}"
         rest = f"{clean(event.task)}{attempt}" + (f" {DASH} {error}" if error else "")
         room = max(20, shutil.get_terminal_size().columns - 40)
-        rest = rest if len(rest) <= room else rest[: room - 1] + "…"
+        rest = shortened(rest, room)
         time_text = styled(f"{event.at.astimezone():%H:%M:%S}", "dim")
         click.echo(f"{time_text} {status} {event.id:>8} {took:>9} {rest}")

@@ -48,6 +48,13 @@ def first_line(text: str | None) -> str:
     return next((line for line in clean_lines(text or "") if line.strip()), "")
 
 
+def shortened(text: str, width: int) -> str:
+    """Text in so many columns of a terminal, of which some letters take two; cut with an ellipsis."""
+    from rich.cells import cell_len, set_cell_size
+
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
+
+
 def seconds_since(instant: datetime) -> float:
     """Seconds from an instant to now."""
     return (datetime.now(UTC) - instant).total_seconds()

@@ -27,14 +27,8 @@ from pgtask.model.overview import Overview, overview_as_json
 
 PAGE = 10
 
-JSON = """\b
-With --json: {"at", "totals": {"pending", "scheduled", "retrying", "running",
-"oldest_due_at", "attempts_per_second"}, "queues", "workers", "running",
-"failures", "statistics"}, as queues list, workers list, jobs tail and stats
-print them."""
 
-
-@click.command(epilog=JSON)
+@click.command()
 @click.option("--interval", type=parameters.time_limit, metavar="DURATION", default="2s", help="Between two looks; 2s.")
 @click.option("--once", is_flag=True, help="Show how things stand and exit; so it does where there is no terminal.")
 @json_option
@@ -51,9 +45,10 @@ def top(ctx: click.Context, interval: float, once: bool, json_output: bool) -> i
         return DONE
     given = settings()
     with database(given) as url:
-        # A wrong URL or a missing schema is said before the screen is taken.
+        # A wrong URL, a missing schema or a missing right is said before the screen is taken.
         with closing(connect(url, application_name=ctx.command_path, pooled=given.pooled)) as connection:
             migrations.check(connection)
+            OverviewReader().read(connection)
         _watch(Watcher(url, ctx.command_path, interval, pooled=given.pooled))
     return DONE
 
@@ -67,7 +62,11 @@ def _print_once(overview: Overview, json_output: bool) -> None:
         console = Console(highlight=False)
         height = 6 + sum(4 + len(section.rows(overview, 0)) for section in SECTIONS)
         state = ViewState(section=-1)
-        for line in screen(Sight(overview=overview), state, console.width, height)[:-1]:
+        lines = screen(Sight(overview=overview), state, console.width, height)[:-1]
+        while not lines[-1]:
+            lines.pop()
+        for line in lines:
+            line.rstrip()
             console.print(line, no_wrap=True, crop=True)
     else:
         for name in ("pending", "scheduled", "retrying", "running"):

@@ -66,7 +66,6 @@ _QUEUE_COLUMNS: tuple[Column[QueueRow], ...] = (
         show=lambda row: state(row[0]),
         plain=lambda row: "active" if row[0].paused_at is None else "paused",
         style=lambda row: "yellow" if row[0].paused_at else "",
-        shrinks=True,
     ),
     Column(title="PENDING", show=lambda row: counted(row[0], "pending"), plain=lambda row: row[0].pending, right=True),
     Column(title="RUNNING", show=lambda row: counted(row[0], "running"), plain=lambda row: row[0].running, right=True),
@@ -98,7 +97,8 @@ _WORKER_COLUMNS: tuple[Column[WorkerRow], ...] = (
     Column(title="STATE", show=lambda row: row[0].state, style=lambda row: STATE_STYLES.get(row[0].state, "")),
     Column(
         title="SLOTS",
-        show=lambda row: f"{row[0].running}/{row[0].slots}",
+        show=lambda row: DASH if row[0].dead_at else f"{row[0].running}/{row[0].slots}",
+        plain=lambda row: f"{row[0].running}/{row[0].slots}",
         right=True,
     ),
     Column(title="CPU", show=lambda row: cpu(row[0]), plain=lambda row: row[0].cpu_percent, right=True),

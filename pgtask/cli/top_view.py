@@ -100,9 +100,11 @@ def _head(sight: Sight, overview: Overview, width: int) -> list[Text]:
     if paused:
         figures.append(f"{paused} paused")
     statistics = overview.statistics
+    window = duration(statistics.window)
+    attempts = f"{share(statistics.total.error_rate)} errors" if statistics.total.attempts else "no attempt ended"
     flow = Text.assemble(
-        (rate(overview.rate), "bold"),
-        f" · {share(statistics.total.error_rate)} errors in {duration(statistics.window)}  ",
+        (rate(overview.rate) if overview.rate else "0/s", "bold"),
+        f" · {attempts} in {window}  ",
         (sparkline(statistics.timeline), "cyan"),
     )
     return [_fit(title + Text(gap) + mark, width), _fit(Text(" · ".join(figures)), width), _fit(flow, width), Text()]
@@ -123,12 +125,20 @@ def _help(room: int) -> list[Text]:
 
 
 def _sections(overview: Overview, state: ViewState, width: int, room: int) -> list[Text]:
-    heights = _heights([len(state.rows(overview, number)) for number in range(len(SECTIONS))], state.section, room)
+    counts = [len(state.rows(overview, number)) for number in range(len(SECTIONS))]
+    # The blank line at the end of the last one is not needed.
+    heights = _heights(counts, state.section, room + 1)
+    if not all(heights):
+        heights = _heights(counts, state.section, room)
     lines: list[Text] = []
     for number, height in enumerate(heights):
         if height:
             lines += _section(overview, state, number, width, height)
-    return lines
+    hidden = [number for number, height in enumerate(heights) if not height]
+    if hidden and room > LEAST:
+        names = (f"{number + 1} {SECTIONS[number].title} ({counts[number]})" for number in hidden)
+        lines = [*lines[: room - 1], _fit(Text(f"Hidden: {' · '.join(names)}", style="dim"), width)]
+    return lines[:room]
 
 
 def _heights(counts: list[int], focus: int, room: int) -> list[int]:

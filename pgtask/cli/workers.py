@@ -47,13 +47,13 @@ def _up(worker: WorkerRecord) -> float:
 
 
 def cpu(worker: WorkerRecord) -> str:
-    """The share of a core that it uses."""
-    return DASH if worker.cpu_percent is None else f"{worker.cpu_percent:.0f} %"
+    """The share of a core that it uses; a dash once it has ended."""
+    return DASH if worker.cpu_percent is None or worker.dead_at else f"{worker.cpu_percent:.0f} %"
 
 
 def memory(worker: WorkerRecord) -> str:
-    """The memory that its processes hold."""
-    return DASH if worker.rss_bytes is None else size(worker.rss_bytes)
+    """The memory that its processes hold; a dash once it has ended."""
+    return DASH if worker.rss_bytes is None or worker.dead_at else size(worker.rss_bytes)
 
 
 WORKER_COLUMNS: tuple[Column[WorkerRecord], ...] = (
@@ -66,11 +66,12 @@ WORKER_COLUMNS: tuple[Column[WorkerRecord], ...] = (
     ),
     Column(
         title="BUSY",
-        show=lambda worker: f"{worker.running}/{worker.slots}",
+        show=lambda worker: DASH if worker.dead_at else f"{worker.running}/{worker.slots}",
         plain=lambda worker: worker.running,
         right=True,
     ),
-    Column(title="SLOTS", show=lambda worker: str(worker.slots), wide=True, right=True),
+    # On a screen they stand behind the busy ones.
+    Column(title="SLOTS", show=lambda worker: "", plain=lambda worker: worker.slots),  # noqa: ARG005
     Column(
         title="QUEUES",
         show=lambda worker: ",".join(worker.queues) if worker.queues else "all",

@@ -24,6 +24,7 @@ FLUSH_AFTER = 0.02
 
 # Of two attempts at one job, which this executor can hold after it lost the first, the newer one counts.
 _ORDER = attrgetter("id", "attempt")
+_SETTLED = frozenset({"completed", COMMITTED, SUPERSEDED})
 
 log = logging.getLogger("pgtask.completer")
 
@@ -31,8 +32,8 @@ log = logging.getLogger("pgtask.completer")
 class Completer:
     """The ended attempts that are not yet acknowledged."""
 
-    def __init__(self, prefetch: Prefetch, release: Callable[[Attempt], None]) -> None:
-        """`release` is called for each attempt that is done with, acknowledged or refused."""
+    def __init__(self, prefetch: Prefetch, release: Callable[[int], None]) -> None:
+        """`release` is called with the mark of each attempt that is done with, acknowledged or refused."""
         self._prefetch = prefetch
         self._release = release
         self._ended: deque[Attempt] = deque()
@@ -62,7 +63,9 @@ class Completer:
         totals: dict[str, list[float]] = {}
         for attempt in batch:
             if attempt.started_at is not None:
-                entry = totals.setdefault(attempt.task, [0.0, 0])
+                entry = totals.get(attempt.task)
+                if entry is None:
+                    entry = totals[attempt.task] = [0.0, 0]
                 entry[0] += attempt.ended_at - attempt.started_at
                 entry[1] += 1
         for task, (seconds, count) in totals.items():
@@ -75,39 +78,18 @@ class Completer:
         Transactional attempts that are committed or superseded have nothing left to send.
         """
         now = time.monotonic()
-        done, ends = Completions(), Endings()
-        for attempt in sorted(attempts, key=_ORDER):
-            started = None if attempt.started_at is None else now - attempt.started_at
-            if attempt.outcome == "completed":
-                done.ids.append(attempt.id)
-                done.attempts.append(attempt.attempt)
-                done.started.append(started or 0.0)
-                done.ended.append(now - attempt.ended_at)
-                done.results.append(attempt.result)
-                if attempt.cpu_seconds is not None:
-                    done.cpu_seconds.append(attempt.cpu_seconds)
-                    done.peak_rss_bytes.append(attempt.peak_rss_bytes)
-            elif attempt.outcome not in (COMMITTED, SUPERSEDED):
-                ends.ids.append(attempt.id)
-                ends.attempts.append(attempt.attempt)
-                ends.started.append(started)
-                ends.ended.append(now - attempt.ended_at)
-                ends.outcomes.append(attempt.outcome)
-                ends.finals.append(attempt.final)
-                ends.delays.append(attempt.delay)
-                ends.error_types.append(attempt.error_type)
-                ends.errors.append(attempt.error)
-                ends.tracebacks.append(attempt.traceback)
-                ends.cpu_seconds.append(attempt.cpu_seconds)
-                ends.peak_rss_bytes.append(attempt.peak_rss_bytes)
-        return (done if done.ids else None), (ends if ends.ids else None)
+        ordered = sorted(attempts, key=_ORDER)
+        done = [attempt for attempt in ordered if attempt.outcome == "completed"]
+        ends = [attempt for attempt in ordered if attempt.outcome not in _SETTLED] if len(done) < len(ordered) else []
+        return (_completions(done, now) if done else None), (_endings(ends, now) if ends else None)
 
     def settle(self, exchanged: Exchanged) -> None:
         """The batch was committed; what the database did not take was no longer ours."""
         batch, self._sent = self._sent, []
         accepted = len(exchanged.completed) + len(exchanged.ended)
+        release = self._release
         for attempt in batch:
-            self._release(attempt)
+            release(attempt.mark)
         if accepted < len(batch):
             refused = [
                 attempt
@@ -141,7 +123,7 @@ class Completer:
         kept = []
         for attempt in self._sent:
             if attempt.key in recorded:
-                self._release(attempt)
+                self._release(attempt.mark)
             else:
                 kept.append(attempt)
         self._sent = kept
@@ -168,9 +150,41 @@ class Completer:
             attempt.error = f"PostgreSQL refused what the handler gave: {reason}"
             attempt.traceback = None
             exchanged = self._exchange_one(connection, attempt, tasks)
-        self._release(attempt)
+        self._release(attempt.mark)
         if not exchanged.completed and not exchanged.ended:
             self._report([attempt])
 
     def _exchange_one(self, connection: WorkConnection, attempt: Attempt, tasks: list[str]) -> Exchanged:
         return connection.exchange(*self.batches([attempt]), None, None, tasks)
+
+
+def _completions(attempts: list[Attempt], now: float) -> Completions:
+    # A list at a time, as every job pays for what is done here.
+    done = Completions(
+        ids=[attempt.id for attempt in attempts],
+        attempts=[attempt.attempt for attempt in attempts],
+        started=[now - (attempt.started_at or now) for attempt in attempts],
+        ended=[now - attempt.ended_at for attempt in attempts],
+        results=[attempt.result for attempt in attempts],
+    )
+    if attempts[0].cpu_seconds is not None:
+        done.cpu_seconds = [attempt.cpu_seconds for attempt in attempts]
+        done.peak_rss_bytes = [attempt.peak_rss_bytes for attempt in attempts]
+    return done
+
+
+def _endings(attempts: list[Attempt], now: float) -> Endings:
+    return Endings(
+        ids=[attempt.id for attempt in attempts],
+        attempts=[attempt.attempt for attempt in attempts],
+        started=[None if attempt.started_at is None else now - attempt.started_at for attempt in attempts],
+        ended=[now - attempt.ended_at for attempt in attempts],
+        outcomes=[attempt.outcome for attempt in attempts],
+        finals=[attempt.final for attempt in attempts],
+        delays=[attempt.delay for attempt in attempts],
+        error_types=[attempt.error_type for attempt in attempts],
+        errors=[attempt.error for attempt in attempts],
+        tracebacks=[attempt.traceback for attempt in attempts],
+        cpu_seconds=[attempt.cpu_seconds for attempt in attempts],
+        peak_rss_bytes=[attempt.peak_rss_bytes for attempt in attempts],
+    )

@@ -13,9 +13,8 @@ import struct
 import tempfile
 from typing import NamedTuple
 
-_ENTRY = struct.Struct("=qidd")
-_INSTANT = struct.Struct("=d")
-_INSTANT_AT = 12
+_JOB = struct.Struct("=qid")
+_INSTANT = struct.calcsize("d")
 FREE, HELD, RUNNING, ENDED = 0, 1, 2, 3
 
 
@@ -43,20 +42,24 @@ class Mark(NamedTuple):
 
 
 class Marks:
-    """A table of `capacity` entries over a memory file.
+    """A table of `capacity` entries over a memory file: the instants of their starts, their states, then their jobs.
 
-    A state byte per entry comes first, so that a slot marks what becomes of its job with one assignment.
+    A slot notes what becomes of its job by assignments, which cost it least.
     """
 
     def __init__(self, descriptor: int, capacity: int) -> None:
         self.capacity = capacity
         self._memory = mmap.mmap(descriptor, self.size(capacity))
+        whole, self._jobs = memoryview(self._memory), capacity * (_INSTANT + 1)
+        self._starts = whole[: capacity * _INSTANT].cast("d")
+        self._states = whole[capacity * _INSTANT : self._jobs]
+        whole.release()
         self._free = list(range(capacity - 1, -1, -1))
 
     @staticmethod
     def size(capacity: int) -> int:
         """Bytes that a table of `capacity` entries takes."""
-        return capacity + capacity * _ENTRY.size
+        return capacity * (_INSTANT + 1 + _JOB.size)
 
     @classmethod
     def create(cls, capacity: int) -> tuple[int, Marks]:
@@ -73,36 +76,37 @@ class Marks:
     def hold(self, id: int, attempt: int, timeout: float | None = None) -> int:
         """Notes a job as held and returns its entry's number."""
         entry = self._free.pop()
-        _ENTRY.pack_into(self._memory, self.capacity + entry * _ENTRY.size, id, attempt, 0.0, timeout or 0.0)
-        self._memory[entry] = HELD
+        _JOB.pack_into(self._memory, self._jobs + entry * _JOB.size, id, attempt, timeout or 0.0)
+        self._states[entry] = HELD
         return entry
 
     def start(self, entry: int, instant: float) -> None:
         """Notes that the handler of an entry's job is about to be called."""
-        _INSTANT.pack_into(self._memory, self.capacity + entry * _ENTRY.size + _INSTANT_AT, instant)
-        self._memory[entry] = RUNNING
+        self._starts[entry] = instant
+        self._states[entry] = RUNNING
 
     def end(self, entry: int) -> None:
         """Notes that the handler of an entry's job has returned."""
-        self._memory[entry] = ENDED
+        self._states[entry] = ENDED
 
     def release(self, entry: int) -> None:
         """Forgets an entry: its job's end is acknowledged."""
-        self._memory[entry] = FREE
+        self._states[entry] = FREE
         self._free.append(entry)
 
     def read(self) -> list[Mark]:
         """All jobs in hand, as seen from any process."""
-        states = self._memory[: self.capacity]
         marks = []
-        for entry, state in enumerate(states):
+        for entry, state in enumerate(bytes(self._states)):
             if state != FREE:
-                id, attempt, started_at, timeout = _ENTRY.unpack_from(self._memory, self.capacity + entry * _ENTRY.size)
-                marks.append(Mark(id, attempt, state, started_at, timeout))
+                id, attempt, timeout = _JOB.unpack_from(self._memory, self._jobs + entry * _JOB.size)
+                marks.append(Mark(id, attempt, state, 0.0 if state == HELD else self._starts[entry], timeout))
         return marks
 
     def close(self) -> None:
         """Unmaps the memory."""
+        self._starts.release()
+        self._states.release()
         self._memory.close()
 
 

@@ -46,7 +46,7 @@ def event_as_json(event: JobEvent) -> dict[str, Any]:
         "attempt": event.attempt,
         "status": event.status,
         "outcome": event.outcome,
-        "seconds": event.seconds,
+        "run_seconds": event.seconds,
         "worker_id": event.worker_id,
         "error_type": event.error_type,
         "error": event.error,

@@ -46,13 +46,13 @@ def check_workers(workers: Sequence[WorkerRecord], waiting: int, now: datetime) 
     if lost:
         yield problem(
             "lost workers",
-            f"nothing heard from {listing(map(_named, lost))}; their jobs wait to be taken back",
+            f"nothing heard from {listing(map(_named, lost))}: the jobs wait to be taken back",
             "See whether those processes and hosts live; a live worker takes the jobs back within its lease.",
         )
     if dead:
         yield warning(
             "dead workers",
-            f"{listing(map(_named, dead))} died within the last hour; their jobs were taken back",
+            f"{listing(map(_named, dead))} died within the last hour, and the jobs were taken back",
             "See their logs: killed, out of memory, or cut off from the database for longer than the lease?",
         )
     settled = [worker for worker in live if now - worker.started_at > ELECTED_WITHIN]

@@ -8,7 +8,10 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """How an attempt went. `attempt` is None for a job that ended while it waited."""
+    """How an attempt went. `attempt` is None for a job that ended while it waited.
+
+    What an attempt used is known where it had its process to itself, else None.
+    """
 
     attempt: int | None
     outcome: str
@@ -20,6 +23,10 @@ class RunRecord:
     error_type: str | None
     error: str | None
     traceback: str | None
+    cpu_seconds: float | None
+    """Time of processors, with what its child processes used."""
+    peak_rss_bytes: int | None
+    """The most memory that its process held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pgtask.model.diagnosis import Check, listing, ok, problem, unknown, warning
-from pgtask.model.wording import duration, plural, size
+from pgtask.model.wording import duration, plural, share, size
 
 INDEXES = frozenset(
     {
@@ -138,19 +138,19 @@ def check_indexes(indexes: Collection[IndexFacts]) -> Iterator[Check]:
 def check_sequences(sequences: Collection[SequenceFacts]) -> Iterator[Check]:
     """Ids left."""
     seen = [(found.last_value / found.max_value, found) for found in sequences if found.last_value is not None]
-    for share, found in seen:
-        if share > 0.7:
-            make = problem if share > 0.95 else warning
+    for used, found in seen:
+        if used > 0.7:
+            make = problem if used > 0.95 else warning
             left = found.max_value - (found.last_value or 0)
             yield make(
                 "sequences", f"{found.name} has {left:,} numbers left", "Report it: the column must become wider."
             )
-    if all(share <= 0.7 for share, _ in seen):
+    if all(used <= 0.7 for used, _ in seen):
         fullest = max(seen, default=None, key=lambda pair: pair[0])
         if fullest is None:
             yield ok("sequences", "none used yet") if sequences else unknown("sequences", "this role may not see them")
         else:
-            yield ok("sequences", f"the fullest, {fullest[1].name}, has used {fullest[0]:.2%}")
+            yield ok("sequences", f"the fullest, {fullest[1].name}, has used {share(fullest[0])}")
 
 
 def check_partitions(facts: PartitionFacts) -> Iterator[Check]:

@@ -74,11 +74,11 @@ def test_its_figures_are_of_its_own_jobs_half_by_python_half_by_sql(database: st
 
         assert (code, shown["ok"], shown["problems"]) == (0, True, [])
         assert (shown["jobs"], shown["completed"], shown["enqueued_by"]) == (4, 4, {"python": 2, "sql": 2})
-        assert shown["bytes"] == sum(map(len, CONTENTS.values()))
+        assert shown["read_bytes"] == sum(map(len, CONTENTS.values()))
         assert shown["lines"] == 2 + 1 + 0 + 1000
-        assert [found["size"] for found in shown["largest"]] == [2000, 23, 8, 0]
+        assert [found["size_bytes"] for found in shown["largest"]] == [2000, 23, 8, 0]
         assert shown["jobs_per_second"] > 0
-        assert 0 < shown["pickup_ms"]["p50"] <= shown["pickup_ms"]["p99"]
+        assert 0 < shown["pickup_p50_seconds"] <= shown["pickup_p99_seconds"]
         tags.add(shown["tag"])
     assert len(tags) == 2
 

@@ -32,6 +32,11 @@ def test_the_bash_script_is_sound_bash() -> None:
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 
+def test_the_fish_script_cuts_nothing_off_at_a_comma() -> None:
+    script = run(None, "completion", "fish").stdout
+    assert script.count("string split") == script.count('string split --max 1 ","') == 1
+
+
 def test_commands_options_and_statuses_are_completed_without_a_database() -> None:
     assert complete(None, "jo") == ["jobs"]
     assert complete(None, "jobs", "ta") == ["tail"]

@@ -180,6 +180,50 @@ def test_show_tells_all_about_an_ended_job(database: str, connection: Connection
     assert [line[:3] for line in plain if line[0] == "run"] == [["run", "1", "failed"], ["run", "2", "failed"]]
 
 
+def test_show_tells_what_an_attempt_used_where_that_is_known(database: str, connection: Connection) -> None:
+    add_run(connection, 5, None, attempt=1, started_at=ago(90))
+    assert "CPU" not in on_terminal(database, "jobs", "show", "5")
+    add_run(connection, 5, attempt=2, cpu_seconds=1.25, peak_rss_bytes=52_428_800)
+    shown = on_terminal(database, "jobs", "show", "5")
+    assert re.search(r"TOOK +CPU +PEAK MEMORY", shown)
+    assert re.search(r"2  completed .* 1\.2 s +52 MB", shown)
+    used = [
+        (run["cpu_seconds"], run["peak_rss_bytes"])
+        for run in answer(run(database, "jobs", "show", "5", "--json"))["runs"]
+    ]
+    assert used == [(None, None), (1.25, 52_428_800)]
+    plain = [line for line in lines(run(database, "jobs", "show", "5")) if line[0] == "run"]
+    assert [line[6:8] for line in plain] == [["", ""], ["1.25", "52428800"]]
+
+
+def test_show_tells_the_whole_of_the_last_error(database: str, connection: Connection) -> None:
+    add_run(
+        connection, 5, "quarantined", outcome="crashed", error_type="ProcessDied", error="died: " + "x" * 90, attempt=3
+    )
+    shown = on_terminal(database, "jobs", "show", "5")
+    assert f"Last error, try 3\n  ProcessDied: died: {'x' * 90}\n" in shown
+    traceback = "Traceback (most recent call last):\nValueError: bad\nvalue"
+    add_run(connection, 6, "failed", error_type="ValueError", error="bad\nvalue", traceback=traceback)
+    assert on_terminal(database, "jobs", "show", "6").count("bad\n  value") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "counted", "allowed", "said"),
+    [
+        ("failed", "failed", 3, None, "2"),
+        ("failed", "timeout", 1, 0, "0 of 0"),
+        ("quarantined", "crashed", 3, 5, "2 of 5"),
+        ("completed", "completed", 2, 5, "2 of 5"),
+        ("cancelled", "cancelled", 2, -1, "2 without limit"),
+    ],
+)
+def test_show_counts_retries_and_not_the_failure_after_the_last(
+    database: str, connection: Connection, status: str, outcome: str, counted: int, allowed: int | None, said: str
+) -> None:
+    add_run(connection, 5, status, outcome=outcome, retry_count=counted, max_retries=allowed)
+    assert re.search(rf"^Retries +{said}$", on_terminal(database, "jobs", "show", "5"), re.MULTILINE)
+
+
 def test_show_says_why_a_job_waits(database: str, connection: Connection) -> None:
     def reason(id: int) -> str:
         explanation = answer(run(database, "jobs", "show", str(id), "--json"))["explanation"]

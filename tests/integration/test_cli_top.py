@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import pytest
+
 from pgtask.database.connection import connect
 from pgtask.database.overview import OverviewReader
+from pgtask.database.roles import Role
 from tests.command_line import add_live_worker, add_run, answer, lines, on_terminal, run
+from tests.logins import Logins
 from tests.rows import Connection, ago, insert
 
 DANGEROUS = "\x1b[2Jred\x07 \u202edesrever\n"
@@ -70,3 +74,11 @@ def test_a_queue_with_a_backlog_costs_no_more_than_its_head(database: str, conne
         overview = OverviewReader().read(reading)
     assert [job.worker_id for job in overview.running] == [1]
     assert overview.total("pending") >= 10_000
+
+
+def test_a_role_that_may_not_look_is_told_before_the_screen_is_taken(
+    logins: Logins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgtask.cli.top._watch", lambda watcher: None)  # noqa: ARG005
+    shown = on_terminal(logins.make(Role.ENQUEUER), "top")
+    assert shown.startswith("Error: This database role may not do that")

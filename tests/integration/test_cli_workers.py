@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from pgtask.model.wording import DASH
 from tests import rows
 from tests.command_line import add_live_worker, answer, lines, on_terminal, run
 from tests.rows import Connection, ago, insert
@@ -42,6 +43,8 @@ def test_workers_are_listed_with_their_states(database: str, connection: Connect
     assert "7/20" in table
     assert "84 %" in table
     assert "45 MB" in table
+    (dead,) = (line.split() for line in table.splitlines() if " dead " in line)
+    assert (dead[1:4], dead[-2:]) == (["old", "dead", DASH], [DASH, DASH])
     assert all(len(line) <= 80 for line in table.splitlines())
 
 

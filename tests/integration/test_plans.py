@@ -228,6 +228,18 @@ def test_a_sweep_probes_each_lane_by_its_index(hot: Connection) -> None:
     assert blocks(plan) < 200
 
 
+def test_lanes_are_found_without_looking_at_their_jobs(hot: Connection, connection: Connection) -> None:
+    """On any connection: commands that read the view have no settings of an executor."""
+    for reader in (hot, connection):
+        found = reader.execute("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT queue FROM pgtask.lanes").fetchone()
+
+        assert found is not None
+        plan = found[0][0]["Plan"]
+        assert plan["Actual Rows"] == 2
+        assert {index for _, index in scans(plan)} == {"jobs_lane"}
+        assert blocks(plan) < 100
+
+
 def test_the_live_holder_of_a_unique_key_is_found_by_its_index(
     database: str, hot: Connection, connection: Connection
 ) -> None:

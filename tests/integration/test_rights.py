@@ -143,6 +143,7 @@ OWN_SQL: list[tuple[LiteralString, str]] = [
     ("SELECT id FROM pgtask.jobs ORDER BY priority", "WRO"),
     ("WITH new AS (INSERT INTO pgtask.jobs (task) VALUES ('t') RETURNING *) SELECT payload FROM new", "W"),
     ("SELECT payload FROM pgtask.all_jobs", "WRO"),
+    ("SELECT queue FROM pgtask.lanes", "WRO"),
     ("SELECT payload, error FROM pgtask.runs", "WRO"),
     ("SELECT payload FROM pgtask.runs_default", "WO"),
     ("SELECT message FROM pgtask.job_logs", "WRO"),
@@ -232,6 +233,15 @@ def test_queues_without_number_do_not_reach_a_worker_that_names_its_own(
     lanes = make_work().connection.sweep(["default", "other"])
 
     assert [(lane.queue, lane.priority) for lane in lanes] == [("default", 1)]
+
+
+def test_a_right_to_see_the_lanes_shows_none_to_who_may_not_read_jobs(logins: Logins, connection: Connection) -> None:
+    insert(connection, "t", queue="hidden")
+    producer = logins.make(Role.ENQUEUER)
+    connection.execute("GRANT SELECT ON pgtask.lanes TO PUBLIC")
+
+    assert not may(producer, "SELECT queue FROM pgtask.lanes")
+    assert may(logins.make(Role.READER), "SELECT queue FROM pgtask.lanes")
 
 
 def test_the_name_of_a_key_is_not_told_by_its_conflict(logins: Logins, connection: Connection) -> None:

@@ -67,7 +67,7 @@ class Bench:
         self.transactions = Transactions(lambda: self.open(url), frozenset({"t"}))
         handlers = Handlers(app.tasks, lambda *_: None, lambda *_: None, self.transactions)
         self.slots = Slots(app.tasks, handlers, self.marks, slots, self.ended.put, lambda: None)
-        self.completer = Completer(Prefetch(slots), lambda attempt: self.marks.release(attempt.mark))
+        self.completer = Completer(Prefetch(slots), self.marks.release)
 
     def open(self, url: str) -> HandlerConnection:
         """What the executor connects with."""

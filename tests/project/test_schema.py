@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import io
 import json
@@ -11,17 +12,26 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psycopg
+import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from pgtask.database import migrations
+from tests.rows import add_worker, insert
 from tests.support import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = ROOT / "migrations" / "versions"
+
+# By their SHA-256, those that databases in use may have been through.
+LANDED = {
+    "0001_initial.up.sql": "253ff5cda3e4bfd18a2416d6adb3b9d3822e98a8682afbb02143f3658bdf3486",
+    "0001_initial.down.sql": "1edea17bc8a5c26d92f3d80ec5b9ad9a11081192692555ff3191e7a37868beee",
+}
 
 
 def _pg_dump() -> str:
@@ -36,9 +46,10 @@ def _pg_dump() -> str:
     return found
 
 
-def _dump(url: str) -> str:
+def _dump(url: str, *options: str) -> str:
     """The schema as SQL, without the key that newer programs draw for each dump."""
-    ran = subprocess.run([_pg_dump(), "--schema-only", "--dbname", url], capture_output=True, text=True, check=True)
+    dump = [_pg_dump(), "--schema-only", *options, "--dbname", url]
+    ran = subprocess.run(dump, capture_output=True, text=True, check=True)
     return re.sub(r"^\\(un)?restrict .*$", "", ran.stdout, flags=re.MULTILINE)
 
 
@@ -55,6 +66,69 @@ def test_downgrading_and_upgrading_again_gives_the_same_schema(database: str) ->
 
     migrations.migrate(database)
     assert _dump(database) == first
+
+
+@pytest.mark.parametrize("revision", migrations.revisions()[:-1])
+def test_downgrading_to_a_revision_gives_the_schema_that_it_made(
+    revision: str, database: str, empty_database: str
+) -> None:
+    migrations.migrate(empty_database, target=revision)
+
+    migrations.downgrade(database, revision)
+
+    # Partitions are upkeep, not migration: they come when all is applied, and stay.
+    assert _dump(database, "--exclude-table=pgtask.runs_2*") == _dump(empty_database)
+
+
+@pytest.mark.parametrize("revision", migrations.revisions()[:-1])
+def test_a_database_in_use_comes_to_the_same_schema_as_a_new_one(
+    revision: str, database: str, empty_database: str
+) -> None:
+    migrations.migrate(empty_database, target=revision)
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        _add_partitions(connection, like=database)
+        ids = insert(connection, "t", {"n": 1}, count=1000, queue="q", priority=2)
+        insert(connection, "t", count=10, status="running", worker_id=add_worker(connection), attempt=1)
+        connection.execute("UPDATE pgtask.jobs SET status = 'running', attempt = 1 WHERE id % 2 = 0")
+        connection.execute("SELECT pgtask.cancel(%s)", [ids[0]])
+        before = _rows(connection)
+
+        migrations.migrate(empty_database)
+
+        assert _dump(empty_database) == _dump(database)
+        assert _rows(connection) == before
+
+
+def _add_partitions(connection: psycopg.Connection, like: str) -> None:
+    """Those of another database, made as every release has made them."""
+    with psycopg.connect(like) as other:
+        made = other.execute("""
+            SELECT relname, pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname ~ '^runs_2' AND relkind = 'r'
+        """).fetchall()
+    assert made
+    for name, bounds in made:
+        connection.execute(
+            f"""
+            CREATE TABLE pgtask.{name} (LIKE pgtask.runs INCLUDING ALL)
+              WITH (autovacuum_vacuum_insert_threshold = 1000000, autovacuum_analyze_threshold = 100000);
+            ALTER TABLE pgtask.runs ATTACH PARTITION pgtask.{name} {bounds};
+        """.encode()
+        )
+
+
+def _rows(connection: psycopg.Connection) -> list[Any]:
+    """What is known of each job, live or ended."""
+    return connection.execute("SELECT to_jsonb(a) FROM pgtask.all_jobs a ORDER BY id").fetchall()
+
+
+def test_a_migration_that_has_landed_is_not_changed() -> None:
+    """Databases have it behind them and would never get the change: that belongs into a migration of its own."""
+    changed = {
+        name: digest
+        for name, digest in LANDED.items()
+        if hashlib.sha256((VERSIONS / name).read_bytes()).hexdigest() != digest
+    }
+    assert changed == {}
 
 
 def test_downgrading_leaves_nothing_but_the_bookkeeping(database: str) -> None:

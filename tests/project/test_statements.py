@@ -33,7 +33,7 @@ UNEXPLAINABLE = {
     "revoke_rights": "DO, with a name filled in",
 }
 
-TABLES = "jobs|runs|job_logs|tasks|queues|workers|leader|settings|stats_minute|all_jobs"
+TABLES = "jobs|runs|job_logs|tasks|queues|workers|leader|settings|stats_minute|all_jobs|lanes"
 UNQUALIFIED = re.compile(rf"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?:{TABLES})\b")
 
 every_statement = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

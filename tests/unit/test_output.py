@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pgtask.cli.statistics_views import rate, sparkline
-from pgtask.cli.text import as_json, clean, clean_lines, first_line, relative
+from pgtask.cli.text import as_json, clean, clean_lines, first_line, relative, shortened
 from pgtask.model.statistics import Bucket
 
 DANGEROUS = [
@@ -80,6 +80,13 @@ def test_lines_are_kept_apart_and_clean() -> None:
 )
 def test_times_are_said_relative_to_now(seconds: float, said: str) -> None:
     assert relative(datetime.now(UTC) - timedelta(seconds=seconds)) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("日本語", "日本語"), ("日本語の", "日本…"), ("abcdef", "abcdef"), ("abcdefg", "abcde…")]
+)
+def test_text_is_cut_by_the_columns_it_takes(text: str, said: str) -> None:
+    assert shortened(text, 6) == said
 
 
 def test_a_sparkline_shows_the_smallest_and_the_greatest() -> None:

@@ -72,6 +72,13 @@ def test_the_screen_is_exactly_as_large_as_the_terminal(width: int, height: int,
         assert max(line.cell_len for line in lines) <= width
 
 
+@pytest.mark.parametrize(("height", "hidden"), [(60, ""), (12, "3 Running (1) · 4 Tasks (3) · 5 Failures (30)")])
+def test_what_there_is_no_room_for_is_named(height: int, hidden: str) -> None:
+    lines = [line.plain for line in screen(Sight(overview=overview()), ViewState(), 80, height)]
+    assert any(line.startswith("Hidden: ") for line in lines) == bool(hidden)
+    assert hidden in lines[-2]
+
+
 def test_nothing_in_a_job_steers_the_terminal() -> None:
     sight = Sight(overview=overview(), message=DANGEROUS, message_at=NOW.timestamp())
     for line in screen(sight, ViewState(), 140, 60):

@@ -1,35 +1,19 @@
 -- Running jobs that match, latest started first, as events; a filter that is NULL matches all. Takes no locks.
 -- Index: jobs_lane. Running jobs stand among the first of their lane, so only the first `depth` due jobs of each are looked at,
 -- `most` in all: with many jobs before them that nobody can run, running ones may be missed.
-WITH RECURSIVE lanes AS (
-    (SELECT j.queue, j.priority
-       FROM pgtask.jobs j
-      WHERE (%(queue)s::text IS NULL OR j.queue = %(queue)s::text)
-      ORDER BY j.queue, j.priority
-      LIMIT 1)
-     UNION ALL
-    SELECT next.queue, next.priority
-      FROM lanes
-     CROSS JOIN LATERAL (
-        SELECT j.queue, j.priority
-          FROM pgtask.jobs j
-         WHERE (j.queue, j.priority) > (lanes.queue, lanes.priority)
-           AND (%(queue)s::text IS NULL OR j.queue = %(queue)s::text)
-         ORDER BY j.queue, j.priority
-         LIMIT 1
-     ) next
-), looked_at AS (
+WITH looked_at AS (
     SELECT due.id, due.task, due.queue, due.attempt, due.status, due.started_at, due.worker_id, due.tags
-      FROM lanes
+      FROM pgtask.lanes lane
      CROSS JOIN LATERAL (
         SELECT j.id, j.task, j.queue, j.attempt, j.status, j.started_at, j.worker_id, j.tags
           FROM pgtask.jobs j
-         WHERE j.queue = lanes.queue
-           AND j.priority = lanes.priority
+         WHERE j.queue = lane.queue
+           AND j.priority = lane.priority
            AND j.scheduled_at <= now()
          ORDER BY j.scheduled_at, j.id + 0
          LIMIT %(depth)s::int4
      ) due
+     WHERE (%(queue)s::text IS NULL OR lane.queue = %(queue)s::text)
      LIMIT %(most)s::int4
 )
 SELECT coalesce(l.started_at, now()) AS at,

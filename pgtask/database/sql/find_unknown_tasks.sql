@@ -1,29 +1,14 @@
 -- Tasks of due jobs that no live worker knows: was not seen since the start of some live worker, as in explain_job.
 -- Looks at the oldest `depth` jobs of each lane, where claims leave those behind that nobody can run, and at `most` in all.
 -- Takes no locks. Index: jobs_lane.
-WITH RECURSIVE lanes AS (
-    (SELECT j.queue, j.priority
-       FROM pgtask.jobs j
-      ORDER BY j.queue, j.priority
-      LIMIT 1)
-     UNION ALL
-    SELECT next.queue, next.priority
-      FROM lanes
-     CROSS JOIN LATERAL (
-        SELECT j.queue, j.priority
-          FROM pgtask.jobs j
-         WHERE (j.queue, j.priority) > (lanes.queue, lanes.priority)
-         ORDER BY j.queue, j.priority
-         LIMIT 1
-     ) next
-), looked_at AS (
+WITH looked_at AS (
     SELECT due.task, due.status, due.scheduled_at
-      FROM lanes
+      FROM pgtask.lanes lane
      CROSS JOIN LATERAL (
         SELECT j.task, j.status, j.scheduled_at
           FROM pgtask.jobs j
-         WHERE j.queue = lanes.queue
-           AND j.priority = lanes.priority
+         WHERE j.queue = lane.queue
+           AND j.priority = lane.priority
            AND j.scheduled_at <= now()
          ORDER BY j.scheduled_at, j.id + 0
          LIMIT %(depth)s::int4

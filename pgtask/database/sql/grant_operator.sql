@@ -3,8 +3,9 @@
 DO $$
 BEGIN
     GRANT USAGE ON SCHEMA pgtask TO {role};
-    GRANT SELECT ON pgtask.schema_version, pgtask.all_jobs, pgtask.jobs, pgtask.runs, pgtask.runs_default, pgtask.job_logs,
-                    pgtask.tasks, pgtask.queues, pgtask.workers, pgtask.leader, pgtask.stats_minute, pgtask.settings TO {role};
+    GRANT SELECT ON pgtask.schema_version, pgtask.all_jobs, pgtask.lanes, pgtask.jobs, pgtask.runs, pgtask.runs_default,
+                    pgtask.job_logs, pgtask.tasks, pgtask.queues, pgtask.workers, pgtask.leader, pgtask.stats_minute,
+                    pgtask.settings TO {role};
     GRANT INSERT, UPDATE, DELETE ON pgtask.queues TO {role};
     GRANT DELETE ON pgtask.jobs, pgtask.runs, pgtask.runs_default, pgtask.job_logs, pgtask.stats_minute, pgtask.workers TO {role};
     GRANT UPDATE (cancel_requested_at) ON pgtask.jobs TO {role};

@@ -2,7 +2,7 @@
 DO $$
 BEGIN
     GRANT USAGE ON SCHEMA pgtask TO {role};
-    GRANT SELECT ON pgtask.schema_version, pgtask.all_jobs, pgtask.jobs, pgtask.runs, pgtask.job_logs, pgtask.tasks, pgtask.queues,
-                    pgtask.workers, pgtask.leader, pgtask.stats_minute TO {role};
+    GRANT SELECT ON pgtask.schema_version, pgtask.all_jobs, pgtask.lanes, pgtask.jobs, pgtask.runs, pgtask.job_logs, pgtask.tasks,
+                    pgtask.queues, pgtask.workers, pgtask.leader, pgtask.stats_minute TO {role};
 END
 $$;

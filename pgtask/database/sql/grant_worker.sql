@@ -2,7 +2,7 @@
 DO $$
 BEGIN
     GRANT USAGE ON SCHEMA pgtask TO {role};
-    GRANT SELECT ON pgtask.schema_version, pgtask.all_jobs, pgtask.queues, pgtask.settings TO {role};
+    GRANT SELECT ON pgtask.schema_version, pgtask.all_jobs, pgtask.lanes, pgtask.queues, pgtask.settings TO {role};
     GRANT SELECT, INSERT, UPDATE, DELETE ON pgtask.jobs, pgtask.workers, pgtask.stats_minute TO {role};
     GRANT SELECT, INSERT, UPDATE ON pgtask.tasks, pgtask.leader TO {role};
     GRANT SELECT, INSERT, DELETE ON pgtask.job_logs TO {role};

@@ -1,32 +1,15 @@
 -- All queues, stored or only named by jobs, tasks or workers, with what waits and runs in them. Takes no locks.
 -- Index: jobs_lane, once per lane; at most %(cap)s due and as many later jobs of a lane are looked at, so it stays quick with
 -- any backlog. Beyond that `counts_exact` is false, and `estimated` is what the planner's statistics say of the whole queue.
-WITH RECURSIVE lanes AS (
-    (SELECT j.queue, j.priority
-       FROM pgtask.jobs j
-      WHERE (%(name)s::text IS NULL OR j.queue = %(name)s::text)
-      ORDER BY j.queue, j.priority
-      LIMIT 1)
-     UNION ALL
-    SELECT next.queue, next.priority
-      FROM lanes
-     CROSS JOIN LATERAL (
-        SELECT j.queue, j.priority
-          FROM pgtask.jobs j
-         WHERE (j.queue, j.priority) > (lanes.queue, lanes.priority)
-           AND (%(name)s::text IS NULL OR j.queue = %(name)s::text)
-         ORDER BY j.queue, j.priority
-         LIMIT 1
-     ) next
-), counted AS (
-    SELECT lanes.queue,
+WITH counted AS (
+    SELECT lane.queue,
            sum(due.pending)::int8 AS pending,
            sum(later.scheduled)::int8 AS scheduled,
            sum(due.retrying + later.retrying)::int8 AS retrying,
            sum(due.running + later.running)::int8 AS running,
            min(due.oldest_at) AS oldest_due_at,
            bool_and(due.looked_at <= %(cap)s::int4 AND later.looked_at <= %(cap)s::int4) AS exact
-      FROM lanes
+      FROM pgtask.lanes lane
      CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE j.status = 'pending' AND j.retry_count = 0) AS pending,
                count(*) FILTER (WHERE j.status = 'pending' AND j.retry_count > 0) AS retrying,
@@ -35,8 +18,8 @@ WITH RECURSIVE lanes AS (
                count(*) AS looked_at
           FROM (SELECT a.status, a.retry_count, a.scheduled_at
                   FROM pgtask.jobs a
-                 WHERE a.queue = lanes.queue
-                   AND a.priority = lanes.priority
+                 WHERE a.queue = lane.queue
+                   AND a.priority = lane.priority
                    AND a.scheduled_at <= now()
                  ORDER BY a.scheduled_at, a.id + 0
                  LIMIT %(cap)s::int4 + 1) j
@@ -48,13 +31,14 @@ WITH RECURSIVE lanes AS (
                count(*) AS looked_at
           FROM (SELECT a.status, a.retry_count
                   FROM pgtask.jobs a
-                 WHERE a.queue = lanes.queue
-                   AND a.priority = lanes.priority
+                 WHERE a.queue = lane.queue
+                   AND a.priority = lane.priority
                    AND a.scheduled_at > now()
                  ORDER BY a.scheduled_at, a.id + 0
                  LIMIT %(cap)s::int4 + 1) j
      ) later
-     GROUP BY lanes.queue
+     WHERE (%(name)s::text IS NULL OR lane.queue = %(name)s::text)
+     GROUP BY lane.queue
 ), names AS (
     SELECT q.name FROM pgtask.queues q
      UNION

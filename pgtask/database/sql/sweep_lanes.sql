@@ -1,18 +1,5 @@
 -- The lanes (queue and priority) that hold jobs, best first, and when the next job in each becomes due, if any is waiting for
 -- its time. A loose scan: one probe of jobs_lane per lane and one for its next due time. Takes no locks.
-WITH RECURSIVE lane (queue, priority) AS (
-    (SELECT queue, priority FROM pgtask.jobs ORDER BY queue, priority LIMIT 1)
-    UNION ALL
-    SELECT next.queue, next.priority
-      FROM lane
-     CROSS JOIN LATERAL (
-        SELECT j.queue, j.priority
-          FROM pgtask.jobs j
-         WHERE (j.queue, j.priority) > (lane.queue, lane.priority)
-         ORDER BY j.queue, j.priority
-         LIMIT 1
-     ) next
-)
 SELECT lane.queue, lane.priority, coalesce(q.priority, 0)::int2 AS queue_priority, q.timeout,
        extract(epoch FROM (
            SELECT j.scheduled_at
@@ -22,7 +9,7 @@ SELECT lane.queue, lane.priority, coalesce(q.priority, 0)::int2 AS queue_priorit
             LIMIT 1
        ) - now())::float8 AS due_in,
        now() AS instant
-  FROM lane
+  FROM pgtask.lanes lane
   LEFT JOIN pgtask.queues q ON q.name = lane.queue
  WHERE q.paused_at IS NULL
    AND (%(queues)s::text[] IS NULL OR lane.queue = ANY (%(queues)s::text[]));

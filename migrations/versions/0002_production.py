@@ -1,4 +1,4 @@
-"""Suspects, and what an attempt used."""
+"""What workers need in production: suspects, what an attempt used, lanes, a lighter wake-up."""
 
 from pgtask.migrations.scripts import run
 
