@@ -280,6 +280,8 @@ L * * * *
 0 0 1 january *
 0 0 1 ja *
 0 0 1 mon *
+0 0 1 jan/mar *
+0 0 1 -jan *
 0 0 1 L *
 0 0 * * 8
 0 0 * * 0-8
@@ -301,6 +303,8 @@ L * * * *
 0 0 * * #1
 0 0 * * mon#1#2
 0 0 * * mon#a
+0 0 * * mon#fri
+0 0 * * mon/fri
 0 0 * * 8#1
 0 0 * * foo#1
 0 0 * * mon-fri#1
@@ -456,6 +460,7 @@ MISUNDERSTOOD = (
         Written("0 8 * * *", timezone)
         for timezone in (
             "CEST",
+            "localtime",
             "../UTC",
             "/etc/localtime",
             "posix/Europe/Berlin",

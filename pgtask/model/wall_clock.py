@@ -32,8 +32,8 @@ def find_zone(name: str) -> ZoneInfo:
 
 @functools.cache
 def _zone_names() -> frozenset[str]:
-    """All there are; to find them is slow."""
-    return frozenset(zoneinfo.available_timezones())
+    """All there are, but for the one that is another on each host. To find them is slow."""
+    return frozenset(zoneinfo.available_timezones() - {"localtime"})
 
 
 def offset_at(instant: datetime, zone: ZoneInfo) -> timedelta:
