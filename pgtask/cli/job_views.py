@@ -199,6 +199,7 @@ def _fields(job: JobRecord) -> list[tuple[str, str]]:
         ("Attempts", str(job.attempt)),
         ("Retries", _retries(job)),
         ("Created at", shown(job.created_at)),
+        ("Tick", shown(job.tick_at)),
         ("Scheduled at", shown(job.scheduled_at)),
         ("Started at", shown(job.started_at)),
         ("Finished at", shown(job.finished_at)),

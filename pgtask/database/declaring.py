@@ -27,8 +27,9 @@ def declare(connection: Connection, worker_id: int, application: str, schedules:
         for schedule in declared:
             values = schedule.arguments()
             owner = {"worker_id": worker_id, "application": application, "declared": _as_json(values)}
-            cursor.execute(_DECLARE, values | owner)
-            if cursor.fetchone() == ("refused",):
+            # Once more for one that another worker has made since this one looked.
+            answers = (cursor.execute(_DECLARE, values | owner).fetchone() for _ in range(2))
+            if all(answer == ("refused",) for answer in answers):
                 refused.append(schedule.name)
     return refused
 

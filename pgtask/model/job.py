@@ -42,6 +42,8 @@ class JobRecord:
     error_type: str | None
     error: str | None
     traceback: str | None
+    schedule_id: int | None = None
+    tick_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
+import psycopg
 import pytest
 
 from pgtask.database.declaring import declare
 from pgtask.database.ticking import mark_orphans
 from pgtask.engine.scheduler import fire_due
 from pgtask.model.schedule import Schedule
-from tests.rows import Connection, add_worker, expire
+from tests.rows import Connection, add_worker, expire, number
 from tests.schedules import add, column, pass_time, ticks
+from tests.support import eventually
 
 APP = "shop:tasks"
 
@@ -127,6 +130,24 @@ def test_an_application_without_workers_orphans_nothing(connection: Connection) 
     declare(connection, add_worker(connection), "other:tasks", [])
     expire(connection, worker)
     assert orphans(connection) == set()
+
+
+def test_workers_that_start_together_declare_the_same_in_peace(database: str, connection: Connection) -> None:
+    first, second = add_worker(connection), add_worker(connection)
+    refused: list[list[str]] = []
+    with psycopg.connect(database, autocommit=True) as other, psycopg.connect(database) as slow:
+        slow.execute("BEGIN")
+        declare(slow, first, APP, [schedule()])
+        waiting = threading.Thread(target=lambda: refused.append(declare(other, second, APP, [schedule()])))
+        waiting.start()
+        blocked = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        eventually(lambda: number(connection, blocked) == 1)
+        slow.commit()
+        waiting.join()
+    assert refused == [[]]
+    assert column(connection, stored(connection), "declared_by") == second
 
 
 def test_what_was_made_at_run_time_is_not_the_codes_to_declare(connection: Connection) -> None:

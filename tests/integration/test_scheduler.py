@@ -436,6 +436,14 @@ def test_a_lost_connection_is_replaced(served: Scheduler, connection: Connection
     eventually(lambda: outcomes(connection, id) == ["fired"])
 
 
+def test_a_pooled_connection_serves_as_well(database: str, connection: Connection) -> None:
+    id = add(connection, age=11, overlap="cancel_running")
+    pooled = Scheduler(database, add_worker(connection), pooled=True)
+    pooled.start()
+    eventually(lambda: outcomes(connection, id)[:1] == ["fired"])
+    pooled.stop()
+
+
 def test_only_the_leader_looks(served: Scheduler, database: str, connection: Connection) -> None:
     id = add(connection, age=11)
     other = Scheduler(database, add_worker(connection))

@@ -1,7 +1,7 @@
 -- Takes a declaration over from code. One that says what was taken over last leaves everything else as operators have set it
 -- since. Code of an older worker does not overrule that of a newer one as long as that lives, so that both may run side by side;
--- nor does it overrule what was made at run time, or what another application declares. Comes back: what the schedule is now,
--- nothing when it is not this application's. Locks: the row. Index: schedules_name.
+-- nor does it overrule what was made at run time, or what another application declares. The answer is made, changed, kept or
+-- refused; refused, too, when another worker made it meanwhile. Locks: the row. Index: schedules_name.
 WITH declared AS MATERIALIZED (
     SELECT s.id, s.source, s.application, s.declared, s.declared_by, s.orphaned_at
       FROM pgtask.schedules s

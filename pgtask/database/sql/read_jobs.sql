@@ -1,7 +1,8 @@
 -- Jobs by id, live or ended, newest first. Takes no locks. Index: jobs_pkey, runs_job_id.
 SELECT id, task, queue, payload, priority, status, attempt, retry_count, crash_count, max_retries, retry_strategy, retry_delay,
        max_retry_delay, timeout, unique_key, tags, traceparent, created_at, scheduled_at, started_at, finished_at, worker_id,
-       executor, progress, progress_message, cancel_requested_at, outcome, result, error_type, error, traceback
+       executor, progress, progress_message, cancel_requested_at, outcome, result, error_type, error, traceback,
+       schedule_id, tick_at
   FROM pgtask.all_jobs
  WHERE id = ANY (%(ids)s::int8[])
  ORDER BY id DESC;
