@@ -131,6 +131,18 @@ def test_an_executor_for_one_job_at_a_time_dies_with_its_supervisor_and_the_job_
     assert other.process.poll() is None
 
 
+def test_an_executor_that_is_frozen_dies_with_its_supervisor_too(workers: Fleet, connection: Connection) -> None:
+    doomed = start(workers, "--isolation", "process")
+    rows.insert(connection, "frozen")
+    eventually((workers.folder / "frozen").exists)
+    (executor,) = doomed.executors()
+
+    doomed.process.kill()
+
+    psutil.wait_procs([executor], timeout=10)
+    assert not executor.is_running()
+
+
 def test_what_the_application_started_for_itself_is_no_leftover(workers: Fleet, connection: Connection) -> None:
     worker = workers.start("--processes", "1", "--isolation", "process", app="helped")
 
@@ -292,10 +304,14 @@ def test_each_attempt_alone_in_its_process_has_its_own_use_of_processor_and_memo
     workers: Fleet, connection: Connection
 ) -> None:
     start(workers, "--isolation", "process")
+    # The limit of one task's memory ends with it.
+    (limited,) = rows.insert(connection, "hog", {"size": 1})
     ids = [rows.insert(connection, task)[0] for task in ("good", "toil", "good")]
 
     first, heavy, last = [final(connection, id) for id in ids]
 
+    assert final(connection, limited)["result"] == first["result"], "all ran in one process"
+    assert heavy["status"] == "completed"
     assert heavy["cpu_seconds"] >= 1
     assert heavy["peak_rss_bytes"] > first["peak_rss_bytes"] + 30_000_000
     assert last["cpu_seconds"] < 1

@@ -115,8 +115,8 @@ def flood() -> None:
 
 @tasks.task(name="toil")
 def toil() -> None:
-    """Uses a second of the processor and 40 MB of memory."""
-    block = b"x" * 40_000_000
+    """Uses a second of the processor and 80 MB of memory."""
+    block = b"x" * 80_000_000
     until = time.process_time() + 1
     while time.process_time() < until:
         len(block)
