@@ -36,14 +36,19 @@ def check(
     of_job: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
     for run in runs:
         of_job[run["job_id"]].append(run)
-    starts = Counter((entry.id, entry.attempt) for entry in scene.entries() if entry.id in set(wanted))
-    problems += [f"job {id} attempt {attempt} began {n} times" for (id, attempt), n in starts.items() if n > 1]
-    started = Counter(id for id, _ in starts)
+    starts = Counter((entry.id, entry.attempt) for entry in scene.entries())
+    begun: defaultdict[int, set[int]] = defaultdict(set)
+    for id, attempt in starts:
+        begun[id].add(attempt)
     for id in wanted:
-        of_this = of_job[id]
-        problems += [f"job {id}: {text}" for text in _problems(of_this, started[id], faultless=faultless)]
+        of_this, ledger = of_job[id], begun[id]
+        problems += [
+            f"job {id} attempt {attempt} began {starts[id, attempt]} times"
+            for attempt in ledger
+            if starts[id, attempt] > 1
+        ]
+        problems += [f"job {id}: {text}" for text in _problems(of_this, len(ledger), faultless=faultless)]
         recorded = {run["attempt"] for run in of_this}
-        ledger = {attempt for job, attempt in starts if job == id}
         problems += [f"job {id} attempt {attempt} began but left no run" for attempt in ledger - recorded]
         problems += [
             f"job {id} attempt {run['attempt']} completed but never began"

@@ -190,10 +190,11 @@ class Supervisor:
                 return None
             if self._signals.ending or self._stop_asked:
                 self._shut_down()
-            count = len(self._team.executors)
+            before = self._team.executors[:]
             if not self._team.look_after():
                 return 1
-            if len(self._team.executors) < count:
+            # Another may already be in its place, so their number says nothing.
+            if any(executor not in self._team.executors for executor in before):
                 self._end_leftovers()
             leftovers.reap(self._ours())
             if self._team.stopping and not self._team.executors:

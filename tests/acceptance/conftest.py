@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pgtask.database import embedded
+from pgtask.testing import servers
 from tests.acceptance.fleet import Make, Worker
 from tests.acceptance.operated import Fleet, fleet
 from tests.scene import Scene
@@ -25,6 +28,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def scene(tmp_path: Path) -> Scene:
     """The ledger and gates of the test."""
     return Scene(tmp_path)
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """The home of a server that a test starts, to crash it; ended with the test."""
+    with tempfile.TemporaryDirectory(prefix="pgtask-test-", dir=servers.folder()) as folder:
+        home = Path(folder) / "home"
+        yield home
+        embedded.stop(home)
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def test_an_executor_killed_with_twenty_jobs_in_hand_loses_and_charges_none(
     victim.kill()
 
     # Any of them may have been the cause: they are back at once, and then run one at a time.
-    eventually(lambda: given_back(connection, ids, executor=1), 2)
+    eventually(lambda: given_back(connection, ids, executor=1))
     eventually(lambda: started(workers, 21))
     workers.ledger.open_gate()
     eventually(lambda: all_completed(connection, ids))

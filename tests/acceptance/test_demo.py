@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +19,8 @@ import pytest
 
 from tests.command_line import raw_terminal, run, start
 from tests.support import eventually
+
+Hurried = Callable[..., tuple[int, str, str]]
 
 CONTENTS = {"a.txt": b"one\ntwo\n", "b/c.bin": b"no line feed at the end", "b/empty": b"", "d e.txt": b"x\n" * 1000}
 
@@ -41,6 +43,21 @@ def demo(database: str | None, *arguments: str, cwd: Path | None = None) -> tupl
     with start(database, "demo", *arguments, stdout=pipe, stderr=pipe, cwd=cwd) as process:
         output, errors = process.communicate(timeout=100)
     return process.returncode, output, errors
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hurried]:
+    """As `demo`, but in this process and with few of the single jobs, as they wait rather than work."""
+    monkeypatch.setattr("pgtask.cli.demo.SINGLES", 3)
+    monkeypatch.setattr("pgtask.cli.demo.FALL_ASLEEP", 0.0)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def demo(database: str, *arguments: str) -> tuple[int, str, str]:
+        result = run(database, "demo", *arguments)
+        return result.exit_code, result.stdout, result.stderr
+
+    yield demo
+    signal.signal(signal.SIGTERM, before)
 
 
 def workers(connection: psycopg.Connection, *, alive: bool) -> list[tuple[int, int]]:
@@ -66,10 +83,12 @@ def test_without_any_setup_it_makes_its_own_database_and_its_jobs_can_be_looked_
     assert [worker["state"] for worker in json.loads(listed)["items"]] == ["stopped"]
 
 
-def test_its_figures_are_of_its_own_jobs_half_by_python_half_by_sql(database: str, files: Path) -> None:
+def test_its_figures_are_of_its_own_jobs_half_by_python_half_by_sql(
+    database: str, files: Path, hurried: Hurried
+) -> None:
     tags = set()
     for _ in range(2):
-        code, output, _ = demo(database, str(files), "--json")
+        code, output, _ = hurried(database, str(files), "--json")
         shown: dict[str, Any] = json.loads(output)
 
         assert (code, shown["ok"], shown["problems"]) == (0, True, [])
@@ -102,9 +121,11 @@ def changing(path: Path) -> Iterator[None]:
         thread.join()
 
 
-def test_a_result_that_is_not_what_the_file_says_is_told_and_fails_it(database: str, files: Path) -> None:
+def test_a_result_that_is_not_what_the_file_says_is_told_and_fails_it(
+    database: str, files: Path, hurried: Hurried
+) -> None:
     with changing(files / "a.txt"):
-        code, output, errors = demo(database, str(files), "--json")
+        code, output, errors = hurried(database, str(files), "--json")
 
     shown = json.loads(output)
     assert (code, shown["ok"], shown["completed"]) == (1, False, 4)
@@ -138,8 +159,8 @@ def test_there_must_be_something_to_work_on(tmp_path: Path) -> None:
     assert not (tmp_path / ".pgtask").exists()
 
 
-def test_one_file_will_do_and_names_that_are_no_text_are_left_out(database: str, files: Path) -> None:
-    code, output, _ = demo(database, str(files / "a.txt"), "--json")
+def test_one_file_will_do_and_names_that_are_no_text_are_left_out(database: str, files: Path, hurried: Hurried) -> None:
+    code, output, _ = hurried(database, str(files / "a.txt"), "--json")
     assert (code, json.loads(output)["jobs"]) == (0, 1)
 
     strange = os.fsencode(files) + b"/\xff\xfe"
@@ -147,7 +168,7 @@ def test_one_file_will_do_and_names_that_are_no_text_are_left_out(database: str,
         Path(os.fsdecode(strange)).touch()
     except OSError:
         pytest.skip("this file system refuses names that are no text")
-    code, output, errors = demo(database, str(files), "--json")
+    code, output, errors = hurried(database, str(files), "--json")
     assert (code, json.loads(output)["jobs"]) == (0, 4)
     assert "1 file left out: their names are no text." in errors
 

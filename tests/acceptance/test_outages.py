@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import psutil
 import psycopg
@@ -17,49 +16,19 @@ from pgtask.database import embedded, migrations
 from pgtask.model.errors import EmbeddedServerError
 from tests import rows
 from tests.acceptance.operated import Fleet, Worker, fleet
+from tests.acceptance.producer import by_sql
 from tests.support import eventually
 
 ROUNDS = 3
 BATCH = 20
 
 
-class Producer:
-    """Inserts jobs by plain SQL as fast as it can, and knows which were acknowledged."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.acknowledged: list[int] = []
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            with contextlib.suppress(psycopg.Error), psycopg.connect(self._url, autocommit=True) as connection:
-                while not self._stopped.wait(0.01):
-                    self.acknowledged += rows.insert(connection, "quick", count=BATCH)
-
-    def enqueued(self, more: int) -> None:
-        """Waits until so many more jobs are acknowledged."""
-        target = len(self.acknowledged) + more
-        eventually(lambda: len(self.acknowledged) >= target, 30)
-
-
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[embedded.EmbeddedServer]:
+def server(home: Path) -> Iterator[embedded.EmbeddedServer]:
     """A server of the test's own, durable, to be crashed."""
-    home = tmp_path / "home"
     with embedded.start(home) as started:
         migrations.migrate(started.url)
         yield started
-    embedded.stop(home)
 
 
 def check(url: str, workers: Fleet, ids: list[int]) -> None:
@@ -78,18 +47,20 @@ def pids(worker: Worker) -> set[int]:
     return {process.pid for process in worker.executors()}
 
 
-def test_immediate_restarts_under_load_lose_and_repeat_nothing(server: embedded.EmbeddedServer, tmp_path: Path) -> None:
+def test_immediate_restarts_under_load_lose_and_repeat_nothing(
+    server: embedded.EmbeddedServer, home: Path, tmp_path: Path
+) -> None:
     with fleet(server.url, tmp_path) as workers, contextlib.ExitStack() as clients:
         worker = workers.start("--processes", "2", "--lease", "10s")
         before = pids(worker)
-        with Producer(server.url) as producer:
+        with by_sql(server.url, "quick", BATCH) as producer:
             for _ in range(ROUNDS):
                 producer.enqueued(more=500)
                 # What `pg_ctl stop -m immediate` sends: no checkpoint, recovery at the next start.
                 postmaster = psutil.Process(server.postmaster_pid)
                 postmaster.send_signal(signal.SIGQUIT)
                 psutil.wait_procs([postmaster], timeout=30)
-                server = clients.enter_context(eventually(lambda: restarted(tmp_path / "home"), 30))
+                server = clients.enter_context(eventually(lambda: restarted(home), 30))
             producer.enqueued(more=500)
 
         check(server.url, workers, producer.acknowledged)
@@ -109,7 +80,7 @@ def test_executors_whose_backends_are_terminated_lose_and_repeat_nothing(
 ) -> None:
     worker = workers.start("--processes", "2")
     before = pids(worker)
-    with Producer(workers.url) as producer:
+    with by_sql(workers.url, "quick", BATCH) as producer:
         for _ in range(40):
             producer.enqueued(more=BATCH)
             connection.execute(
@@ -141,14 +112,13 @@ def test_a_worker_whose_every_connection_is_ended_is_woken_again(
 def listening(connection: psycopg.Connection[Any], worker_id: int) -> bool:
     count = rows.number(
         connection,
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s",
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND datname = current_database()",
         [f"pgtask listener {worker_id}"],
     )
     return count == 1
 
 
-def test_a_worker_started_before_its_database_waits_for_it(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_a_worker_started_before_its_database_waits_for_it(home: Path, tmp_path: Path) -> None:
     with embedded.start(home) as first:
         url = first.url
         migrations.migrate(url)
@@ -162,4 +132,3 @@ def test_a_worker_started_before_its_database_waits_for_it(tmp_path: Path) -> No
                 (id,) = rows.insert(connection, "quick")
                 eventually(lambda: rows.final(connection, id))
             assert worker.terminate() == 0
-    embedded.stop(home)

@@ -10,15 +10,16 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import psycopg
 import pytest
 
-from pgtask import PgTask
-from pgtask.model.errors import ConfigurationError, PgTaskError
+from pgtask import JobContext, PgTask
+from pgtask.model.errors import ConfigurationError
 from tests.acceptance.fleet import Make
 from tests.acceptance.pooler import MISSING, PROGRAM, Pooler, pooler
+from tests.acceptance.producer import Producer
 from tests.acceptance.proxy import proxy
 from tests.checker import check
 from tests.command_line import answer, run
@@ -171,41 +172,14 @@ def test_what_a_dead_executor_had_sent_is_found_by_a_later_look(
     assert {run["retry_count"] for run in check(connection, scene, held + late)} == {0}
 
 
-class Producer:
-    """Enqueues through the pooler as fast as it can, and knows what was acknowledged."""
-
-    def __init__(self, app: PgTask) -> None:
-        self._task = app.tasks["quick"]
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.acknowledged: list[int] = []
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopped.wait(0.01):
-            with contextlib.suppress(PgTaskError, psycopg.Error):
-                self.acknowledged += [job.id for job in self._task.enqueue_many([{"value": 1}] * 20)]
-
-    def enqueued(self, more: int) -> None:
-        """Waits until so many more jobs are acknowledged."""
-        target = len(self.acknowledged) + more
-        eventually(lambda: len(self.acknowledged) >= target, 30)
-
-
 def test_a_pooler_that_fails_under_load_loses_charges_and_repeats_nothing(
     bouncer: Pooler, app: PgTask, make_worker: Make, scene: Scene, connection: Connection
 ) -> None:
     worker = make_worker(url=bouncer.url, pooled=True, processes=2, lease=20.0)
     before = {process.pid for process in worker.executors()}
     database = connection.info.dbname
-    with Producer(app) as producer:
+    quick = app.tasks["quick"]
+    with Producer(lambda: [job.id for job in quick.enqueue_many([{"value": 1}] * 20)]) as producer:
         for _ in range(2):
             producer.enqueued(more=200)
             bouncer.kill()
@@ -288,6 +262,28 @@ def test_an_exhausted_pool_is_waited_for(
         assert {(run["status"], run["retry_count"]) for run in finals} == {("completed", 0)}
         assert {process.pid for process in worker.executors()} == before
         assert worker.stop() == 0
+
+
+def test_transactional_tasks_are_refused_there_and_run_by_a_worker_with_a_direct_connection(
+    bouncer: Pooler, app: PgTask, make_worker: Make, connection: Connection
+) -> None:
+    application = "tests.acceptance.apps.transactional"
+    connection.execute("CREATE TABLE public.effects (job_id int8, attempt int4)")
+
+    @app.task(name="effect", transactional=True)
+    def effect(ctx: JobContext) -> None: ...
+
+    id = effect.enqueue().id
+
+    refused = make_worker(url=bouncer.url, pooled=True, app=application, wait=False)
+
+    assert refused.wait() == 1
+    assert refused.said("^Task effect is transactional, which needs a direct connection to the database")
+    assert (live(connection, id)["status"], live(connection, id)["attempt"]) == ("pending", 0)
+    make_worker(app=application)
+    eventually(lambda: all_ended(connection, [id]))
+    assert ended(connection, id)["status"] == "completed"
+    assert connection.execute("SELECT job_id, attempt FROM public.effects").fetchall() == [(id, 1)]
 
 
 def run_worker(url: str, *flags: str) -> subprocess.CompletedProcess[str]:

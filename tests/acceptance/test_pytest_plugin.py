@@ -180,6 +180,26 @@ def test_nothing_is_loaded():
     passed(project("-W", "error", test_other=tests), 1)
 
 
+def test_processes_that_share_the_tests_do_not_disturb_each_other(project: Project) -> None:
+    tests = """
+import os
+
+import pytest
+import shop
+from pgtask.testing import drain, enqueued
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_on_a_database(number, pgtask_live):
+    assert os.environ["PYTEST_XDIST_WORKER_COUNT"] == "2"
+    assert enqueued(pgtask_live) == []
+    shop.sign_up("a@b.c")
+    (ran,) = drain(pgtask_live)
+    assert ran.outcome == "completed"
+"""
+    passed(project("-n", "2", shop=SHOP, test_shop=tests, pyproject_toml=CONFIGURED), 6)
+
+
 def test_every_database_is_dropped_whatever_became_of_the_tests(project: Project, pgtask_server: str) -> None:
     tests = """
 import psycopg

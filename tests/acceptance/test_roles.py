@@ -90,11 +90,18 @@ def test_upkeep_is_done(make_worker: Make, url: str, connection: Connection) -> 
     made = "SELECT count(*) FROM pg_class WHERE relname ~ '^runs_2' AND relkind = 'r'"
     eventually(lambda: number(connection, made) == 4, PATIENCE)
     eventually(lambda: connection.execute("SELECT to_regclass('pgtask.runs_old')").fetchone() == (None,), PATIENCE)
-    insert(connection, "quick", count=3)
-    eventually(lambda: number(connection, "SELECT coalesce(sum(completed), 0) FROM pgtask.stats_minute") == 3, PATIENCE)
-
     assert worker.stop() == 0
-    assert_nothing_was_refused(worker)
+
+    # A worker counts what has ended soon after its start, and then only every ten seconds.
+    insert(connection, "quick", count=3)
+    drained = make_worker(url=url, drain=True)
+    assert drained.wait() == 0
+    counting = make_worker(url=url, lease=1.0)
+    eventually(lambda: number(connection, "SELECT coalesce(sum(completed), 0) FROM pgtask.stats_minute") == 3, PATIENCE)
+    assert counting.stop() == 0
+
+    for one in (worker, drained, counting):
+        assert_nothing_was_refused(one)
 
 
 def test_a_killed_executors_jobs_go_on(make_worker: Make, url: str, scene: Scene, connection: Connection) -> None:

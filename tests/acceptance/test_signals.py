@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import socket
 import tempfile
@@ -16,28 +15,10 @@ import pytest
 
 from tests import rows
 from tests.acceptance.operated import Fleet
+from tests.acceptance.producer import by_sql
 from tests.support import eventually
 
 Connection = psycopg.Connection[Any]
-
-
-@contextlib.contextmanager
-def producing(url: str, ids: list[int]) -> Iterator[None]:
-    """Enqueues a little all the time for the block."""
-    done = threading.Event()
-
-    def produce() -> None:
-        with psycopg.connect(url, autocommit=True) as own:
-            while not done.wait(0.01):
-                ids.extend(rows.insert(own, "version", count=2))
-
-    thread = threading.Thread(target=produce)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
 
 
 def results(connection: Connection) -> set[str]:
@@ -51,16 +32,15 @@ def test_hup_brings_new_code_under_load_and_nothing_is_lost_or_charged(
     (workers.folder / "version").write_text("old")
     worker = workers.start("--processes", "2", app="culprits")
     before = {process.pid for process in worker.executors()}
-    ids: list[int] = []
-    with producing(database, ids):
+    with by_sql(database, "version", 2) as producer:
         eventually(lambda: results(connection) == {"old"})
         (workers.folder / "version").write_text("new")
 
         worker.process.send_signal(signal.SIGHUP)
 
         eventually(lambda: not before & {process.pid for process in worker.executors()}, 30)
-        seen = len(ids)
-        eventually(lambda: len(ids) > seen + 20)
+        producer.enqueued(more=20)
+    ids = producer.acknowledged
     eventually(lambda: set(rows.statuses(connection, ids).values()) == {"completed"})
     assert results(connection) == {"old", "new"}
     late = rows.runs(connection, ids[-1])
@@ -84,17 +64,17 @@ def test_code_that_cannot_be_loaded_leaves_the_old_executors_at_work(workers: Fl
 
 
 def test_tstp_takes_no_more_jobs_until_cont(workers: Fleet, connection: Connection) -> None:
-    worker = workers.start("--processes", "1", app="culprits")
-    (running,) = rows.insert(connection, "good", {"gate": "gate"})
-    eventually(lambda: rows.live(connection, running)["status"] == "running")
+    worker = workers.start("--processes", "1")
+    (running,) = rows.insert(connection, "hold")
+    eventually(workers.ledger.starts)
 
     worker.process.send_signal(signal.SIGTSTP)
     eventually(lambda: worker.said("no more jobs are taken"))
     workers.ledger.open_gate()
     eventually(lambda: rows.final(connection, running) is not None)
-    (waiting,) = rows.insert(connection, "good")
-    other = workers.start("--processes", "1", "--queues", "other", app="culprits")
-    (elsewhere,) = rows.insert(connection, "good", queue="other")
+    (waiting,) = rows.insert(connection, "quick")
+    other = workers.start("--processes", "1", "--queues", "other")
+    (elsewhere,) = rows.insert(connection, "quick", queue="other")
     eventually(lambda: rows.final(connection, elsewhere) is not None)
     assert rows.live(connection, waiting)["status"] == "pending"
 
@@ -124,9 +104,9 @@ def test_a_quiet_worker_that_was_declared_dead_stays_quiet(workers: Fleet, conne
 
 
 def test_quit_gives_running_jobs_back_at_once_and_uncharged(workers: Fleet, connection: Connection) -> None:
-    worker = workers.start("--processes", "1", "--grace", "600s", app="culprits")
-    ids = rows.insert(connection, "good", {"gate": "gate"}, count=3)
-    eventually(lambda: {rows.live(connection, id)["status"] for id in ids} == {"running"})
+    worker = workers.start("--processes", "1", "--grace", "600s")
+    ids = rows.insert(connection, "hold", count=3)
+    eventually(lambda: len(workers.ledger.starts()) == 3)
 
     worker.process.send_signal(signal.SIGQUIT)
 
@@ -138,14 +118,14 @@ def test_quit_gives_running_jobs_back_at_once_and_uncharged(workers: Fleet, conn
 
 
 def test_usr1_logs_what_runs_with_its_stack(workers: Fleet, connection: Connection) -> None:
-    worker = workers.start("--processes", "1", app="culprits")
-    (id,) = rows.insert(connection, "good", {"gate": "gate"})
-    eventually(lambda: rows.live(connection, id)["status"] == "running")
+    worker = workers.start("--processes", "1")
+    (id,) = rows.insert(connection, "hold")
+    eventually(workers.ledger.starts)
 
     worker.process.send_signal(signal.SIGUSR1)
 
-    eventually(lambda: worker.said(f"job {id} attempt 1 of task good has run for"))
-    eventually(lambda: worker.said("in _wait"))
+    eventually(lambda: worker.said(f"job {id} attempt 1 of task hold has run for"))
+    eventually(lambda: worker.said("in hold"))
     assert worker.said("1 jobs in hand, of which 1 run")
     workers.ledger.open_gate()
     eventually(lambda: rows.final(connection, id) is not None)

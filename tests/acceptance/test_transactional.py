@@ -19,7 +19,7 @@ import pytest
 from pgtask.database import embedded, migrations
 from pgtask.model.errors import EmbeddedServerError
 from tests import rows
-from tests.acceptance.fleet import Make, Worker
+from tests.acceptance.fleet import Make, Worker, alive
 from tests.checker import check
 from tests.scene import Entry, Scene
 from tests.support import eventually
@@ -34,9 +34,8 @@ Connection = psycopg.Connection[Any]
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    """The home of a server of the test's own, durable, to be crashed."""
-    home = tmp_path / "home"
+def prepared(home: Path) -> Iterator[Path]:
+    """The home of a durable server with what the test needs."""
     with embedded.start(home) as started:
         migrations.migrate(started.url)
         with psycopg.connect(started.url) as connection:
@@ -45,7 +44,6 @@ def home(tmp_path: Path) -> Iterator[Path]:
             # Who is killed here is not to blame, however often it happens.
             connection.execute("UPDATE pgtask.settings SET value = '1000000' WHERE name = 'max_crashes'")
         yield home
-    embedded.stop(home)
 
 
 class Jobs:
@@ -92,7 +90,7 @@ class Prey:
             lines = ledger.read().splitlines(keepends=True)
         whole = [line for line in lines if line.endswith(b"\n")]
         self._offset += sum(map(len, whole))
-        living = {process.pid for process in self._worker.executors() if process.status() != psutil.STATUS_ZOMBIE}
+        living = {process.pid for process in self._worker.executors() if alive(process)}
         pids = {Entry(*json.loads(line)).pid for line in whole} & living
         return random.choice(sorted(pids)) if pids else None
 
@@ -114,9 +112,9 @@ def _started(home: Path) -> embedded.EmbeddedServer:
 
 
 @pytest.mark.timeout(300)
-def test_effects_exist_exactly_for_completed_attempts(home: Path, make_worker: Make, scene: Scene) -> None:
+def test_effects_exist_exactly_for_completed_attempts(prepared: Path, make_worker: Make, scene: Scene) -> None:
     with contextlib.ExitStack() as clients:
-        url = clients.enter_context(embedded.start(home)).url
+        url = clients.enter_context(embedded.start(prepared)).url
         jobs = Jobs(url)
         jobs.refill()
         worker = make_worker(url=url, app=APP, processes=3, concurrency=4, lease=10.0)
@@ -124,7 +122,7 @@ def test_effects_exist_exactly_for_completed_attempts(home: Path, make_worker: M
 
         for number in range(ROUNDS):
             if number % RESTART_EVERY == RESTART_EVERY // 2:
-                restart(home, clients)
+                restart(prepared, clients)
             jobs.refill()
             prey.hunt()
 

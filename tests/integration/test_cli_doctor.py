@@ -208,7 +208,7 @@ def test_looking_takes_no_lock_that_a_job_would_wait_for(database: str, connecti
                     "SELECT DISTINCT l.mode FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
                     "JOIN pg_class c ON c.oid = l.relation AND c.relnamespace = 'pgtask'::regnamespace "
                     "AND c.relkind <> 'S' "  # whoever reads a sequence locks it as those who draw from it
-                    "WHERE a.application_name LIKE '%doctor'"
+                    "WHERE a.application_name LIKE '%doctor' AND a.datname = current_database()"
                 )
                 modes.update(row[0] for row in other.execute(query))
 

@@ -246,6 +246,8 @@ def test_show_says_why_a_job_waits(database: str, connection: Connection) -> Non
     assert reason(second) == "jobs_ahead"
     connection.execute("UPDATE pgtask.jobs SET scheduled_at = now() WHERE id = %s", [urgent])
     assert "1 job is ahead" in run(database, "jobs", "show", str(first)).stdout
+    connection.execute("UPDATE pgtask.jobs SET suspect = true WHERE id = %s", [second])
+    assert reason(second) == "suspect"
     connection.execute("UPDATE pgtask.tasks SET last_seen_at = now() - interval '1 day'")
     assert reason(first) == "task_unknown"
 

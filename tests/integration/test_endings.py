@@ -16,15 +16,12 @@ JITTER = 0.1
 
 
 def wait(connection: psycopg.Connection, id: int) -> float:
-    """Seconds until the job is due."""
-    return (
-        float(
-            number(
-                connection, "SELECT extract(epoch FROM scheduled_at - now()) * 1e6 FROM pgtask.jobs WHERE id = %s", [id]
-            )
-        )
-        / 1e6
+    """Seconds from the end of the job's latest attempt until it is due."""
+    waits = (
+        "SELECT extract(epoch FROM scheduled_at - (SELECT max(finished_at) FROM pgtask.runs WHERE job_id = id)) * 1e6 "
+        "FROM pgtask.jobs WHERE id = %s"
     )
+    return number(connection, waits, [id]) / 1e6
 
 
 def fail(work: Work, connection: psycopg.Connection, id: int, times: int = 1) -> None:

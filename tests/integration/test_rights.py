@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -62,9 +64,16 @@ NOT_EXPLAINED = {
 BY_FILE = {name: letters for letters, names in ALLOWED.items() for name in names.split()}
 
 
-def may(url: str, statement: str | bytes, arguments: dict[str, Any] | None = None) -> bool:
+@pytest.fixture(scope="module")
+def sessions(members: dict[str, str]) -> Iterator[dict[str, Connection]]:
+    """A session of each member, which the many short tests share."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(psycopg.connect(url, autocommit=True)) for name, url in members.items()}
+
+
+def may(own: Connection, statement: str | bytes, arguments: dict[str, Any] | None = None) -> bool:
     """Whether a login may do this, which is then taken back."""
-    with psycopg.connect(url, autocommit=True) as own, own.transaction(force_rollback=True):
+    with own.transaction(force_rollback=True):
         try:
             own.execute(statement if isinstance(statement, bytes) else statement.encode(), arguments)
         except errors.InsufficientPrivilege:
@@ -78,11 +87,11 @@ def test_every_statement_has_its_line() -> None:
 
 @pytest.mark.parametrize("member", MEMBERS.values())
 @pytest.mark.parametrize("name", BY_FILE)
-def test_who_may_run_a_statement(name: str, member: str, members: dict[str, str]) -> None:
+def test_who_may_run_a_statement(name: str, member: str, sessions: dict[str, Connection]) -> None:
     text = next(file for file in FILES if file.stem == name).read_bytes()
     nothing = dict.fromkeys(PLACEHOLDER.findall(text.decode()))
 
-    allowed = may(members[member], b"EXPLAIN " + text, nothing or None)
+    allowed = may(sessions[member], b"EXPLAIN " + text, nothing or None)
 
     assert allowed == (member in {MEMBERS[letter] for letter in BY_FILE[name]})
 
@@ -195,9 +204,9 @@ OWN_SQL: list[tuple[LiteralString, str]] = [
 @pytest.mark.parametrize("member", MEMBERS.values())
 @pytest.mark.parametrize(("statement", "letters"), OWN_SQL)
 def test_who_may_run_sql_of_their_own(
-    statement: LiteralString, letters: str, member: str, members: dict[str, str]
+    statement: LiteralString, letters: str, member: str, sessions: dict[str, Connection]
 ) -> None:
-    assert may(members[member], statement) == (member in {MEMBERS[letter] for letter in letters})
+    assert may(sessions[member], statement) == (member in {MEMBERS[letter] for letter in letters})
 
 
 # What an enqueuer may do must not hold up the others
@@ -237,11 +246,14 @@ def test_queues_without_number_do_not_reach_a_worker_that_names_its_own(
 
 def test_a_right_to_see_the_lanes_shows_none_to_who_may_not_read_jobs(logins: Logins, connection: Connection) -> None:
     insert(connection, "t", queue="hidden")
-    producer = logins.make(Role.ENQUEUER)
     connection.execute("GRANT SELECT ON pgtask.lanes TO PUBLIC")
 
-    assert not may(producer, "SELECT queue FROM pgtask.lanes")
-    assert may(logins.make(Role.READER), "SELECT queue FROM pgtask.lanes")
+    with (
+        psycopg.connect(logins.make(Role.ENQUEUER), autocommit=True) as producer,
+        psycopg.connect(logins.make(Role.READER), autocommit=True) as reader,
+    ):
+        assert not may(producer, "SELECT queue FROM pgtask.lanes")
+        assert may(reader, "SELECT queue FROM pgtask.lanes")
 
 
 def test_the_name_of_a_key_is_not_told_by_its_conflict(logins: Logins, connection: Connection) -> None:

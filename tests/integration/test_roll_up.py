@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
+import pytest
 from psycopg.rows import dict_row
 
 from pgtask.database import statistics
 
 Connection = psycopg.Connection
+
+
+@pytest.fixture
+def connection(connection: Connection) -> Iterator[Connection]:
+    """A transaction, in which it is always the same minute."""
+    with connection.transaction():
+        yield connection
 
 
 def run(

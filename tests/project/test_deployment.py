@@ -153,7 +153,10 @@ def test_the_units_environment_file_holds_real_settings(tmp_path: Path, monkeypa
     assert check_settings(variables, tmp_path, monkeypatch).app == "shop:tasks"
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed here")
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None,
+    reason="left out: systemd-analyze is not installed here (Debian: apt-get install systemd)",
+)
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     program = Path(sys.executable).with_name("pgtask")
     unit = tmp_path / "pgtask-worker@shop.service"

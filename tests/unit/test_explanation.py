@@ -68,6 +68,14 @@ CALM = Circumstances(
         ({}, {"task_known": False}, "task_unknown", "No live worker knows task echo."),
         ({}, {"queue_workers": 0}, "queue_unserved", "No live worker serves queue mail."),
         ({}, {"live_workers": 0}, "no_worker", "No worker is alive."),
+        (
+            {},
+            {"suspect": True, "jobs_ahead": 3},
+            "suspect",
+            "It was running when its process died, and will next run in a process of its own.",
+        ),
+        ({}, {"suspect": True, "task_known": False}, "task_unknown", "No live worker knows task echo."),
+        ({}, {"suspect": True, "due_in": 42}, "not_due", "It is due in 42 s."),
         ({"status": "scheduled"}, {"due_in": 7200, "live_workers": 0}, "not_due", "It is due in 2 h."),
         (
             {"status": "retrying", "retry_count": 2, "max_retries": 3},

@@ -94,17 +94,47 @@ def litter(then: str = "return") -> int:
     return daemon
 
 
+@tasks.task(name="employ")
+def employ() -> None:
+    """Waits for a program that needs a moment to end when it is asked to."""
+    trap = "trap 'sleep 0.1; touch heeded; exit' TERM; touch employed; while :; do sleep 0.01; done"
+    subprocess.run(["sh", "-c", trap], cwd=_FOLDER, check=True)
+
+
+@tasks.task(name="flood")
+def flood() -> None:
+    """Writes to standard output until what it wrote is thrown away."""
+    written = 0
+    while os.fstat(1).st_size >= written:
+        written = os.fstat(1).st_size
+        if written > 256_000_000:
+            raise MemoryError("nobody throws it away")
+        os.write(1, b"x" * 65_535 + b"\n")
+        time.sleep(0.001)
+
+
+@tasks.task(name="toil")
+def toil() -> None:
+    """Uses a second of the processor and 40 MB of memory."""
+    block = b"x" * 40_000_000
+    until = time.process_time() + 1
+    while time.process_time() < until:
+        len(block)
+
+
 @tasks.task(name="chatter")
-def chatter(lines: int) -> None:
+def chatter(lines: int, width: int = 0) -> None:
     """Writes lines to standard output, and has another program write one."""
     for number in range(lines):
-        print(f"line {number}")  # noqa: T201 - it is to be kept
+        print(f"line {number}" + width * "x")  # noqa: T201 - it is to be kept
     subprocess.run([sys.executable, "-c", "print('from below')"], check=True)
 
 
 @tasks.task(name="hog", isolation="process", memory_limit=50_000_000)
-def hog(ctx: JobContext, size: int) -> int:
-    """Takes so many bytes of memory in an executor of its own."""
-    block = bytearray(size)
+def hog(ctx: JobContext, size: int, gate: str | None = None) -> int:
+    """Takes so many bytes of memory in an executor of its own, until its gate opens if it has one."""
+    block = b"x" * size
+    if gate:
+        _wait(gate)
     ctx.log(f"{len(block)} bytes")
     return os.getpid()
