@@ -111,10 +111,12 @@ def test_the_next_tick_is_the_same_from_wherever_one_asks(name: str, change: str
     expected = due(expression, minutes)
     recurrence = Recurrence.parse(expression, name)
 
-    for since, until in pairwise(expected):
-        spans = (until - since) / 7
-        for asked in (since, since + timedelta(microseconds=1), since + spans, until - timedelta(microseconds=1)):
-            assert recurrence.next(asked, anchor=SINCE) == until
+    asked = [moment.instant + timedelta(seconds=30) for moment in minutes[::7]]
+    asked += [tick + timedelta(microseconds=step) for tick in expected for step in (-1, 0, 1)]
+    for instant in asked:
+        later = [tick for tick in expected if tick > instant]
+        if later:
+            assert recurrence.next(instant, anchor=SINCE) == later[0]
 
 
 def _assert_as_found(recurrence: Recurrence, minutes: list[Moment], expected: list[datetime]) -> None:
