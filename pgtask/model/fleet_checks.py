@@ -26,8 +26,8 @@ class UnknownTask:
 
 
 def alive(workers: Sequence[WorkerRecord]) -> list[WorkerRecord]:
-    """Those whose lease holds."""
-    return [worker for worker in workers if worker.state in {"running", "stopping"}]
+    """Those whose lease holds and that run jobs: a scheduler alone has no slots."""
+    return [worker for worker in workers if worker.state in {"running", "stopping"} and worker.slots]
 
 
 def check_workers(workers: Sequence[WorkerRecord], waiting: int, now: datetime) -> Iterator[Check]:

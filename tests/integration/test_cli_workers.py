@@ -98,3 +98,12 @@ def test_tasks_are_listed_with_their_defaults(database: str, connection: Connect
     connection.execute("UPDATE pgtask.tasks SET last_seen_at = now() - interval '1 h' WHERE name = 'send'")
     assert not answer(run(database, "tasks", "list", "--json"))["items"][1]["live"]
     assert "fixed 1 m" in on_terminal(database, "tasks", "list", columns=120)
+
+
+def test_a_scheduler_alone_makes_no_task_live(database: str, connection: Connection) -> None:
+    add_live_worker(connection, "scheduler", slots=0, queues=[])
+    connection.execute("INSERT INTO pgtask.tasks (name) VALUES ('t')")
+    (id,) = insert(connection, "t")
+    assert [task["live"] for task in answer(run(database, "tasks", "list", "--json"))["items"]] == [False]
+    assert "no worker" in run(database, "jobs", "show", str(id)).stdout.lower()
+    assert [queue["workers"] for queue in answer(run(database, "queues", "list", "--json"))["items"]] == [0]

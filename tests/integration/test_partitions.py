@@ -278,6 +278,22 @@ def test_old_log_lines_and_statistics_are_deleted(connection: psycopg.Connection
     assert _one(connection, "SELECT count(*) FROM pgtask.stats_minute") == 3
 
 
+def test_ticks_are_kept_as_long_as_runs(connection: psycopg.Connection) -> None:
+    connection.execute("""
+        INSERT INTO pgtask.schedule_ticks (schedule_id, tick_at, fired_at, outcome)
+        SELECT 1, at, at, 'fired'
+          FROM generate_series(now() - interval '16 days', now() - interval '12 days', interval '1 day') at
+    """)
+    assert partitions.maintain(connection) == Maintained(deleted_ticks=3)
+    assert _one(connection, "SELECT count(*) FROM pgtask.schedule_ticks") == 2
+
+
+def test_a_pruned_worker_takes_its_declarations_along(connection: psycopg.Connection) -> None:
+    connection.execute("INSERT INTO pgtask.declarations VALUES (%s, 'a:b', '{}')", [_add_worker(connection, 8)])
+    assert partitions.maintain(connection) == Maintained(deleted_workers=1)
+    assert _one(connection, "SELECT count(*) FROM pgtask.declarations") == 0
+
+
 def test_workers_go_when_they_are_long_dead_and_run_nothing(connection: psycopg.Connection) -> None:
     long_dead, owner = _add_worker(connection, 8), _add_worker(connection, 8)
     alive, lately_dead = _add_worker(connection, None), _add_worker(connection, 6)

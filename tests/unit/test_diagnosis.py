@@ -251,6 +251,8 @@ def test_grants_are_told_by_what_the_role_may_do() -> None:
         ([worker()], 5, {}),
         ([], 0, {"workers": "warning"}),
         ([], 5, {"workers": "problem"}),
+        ([worker(slots=0)], 5, {"workers": "problem"}),
+        ([worker(), worker(slots=0, leader=False)], 5, {}),
         ([worker(), worker(state="lost")], 0, {"lost workers": "problem"}),
         ([worker(), worker(state="dead")], 0, {"dead workers": "warning"}),
         ([worker(), worker(state="stopped")], 0, {}),

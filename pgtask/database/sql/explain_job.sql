@@ -39,6 +39,7 @@ SELECT extract(epoch FROM j.scheduled_at - now())::float8 AS due_in,
            min(w.started_at) AS first_started_at
       FROM pgtask.workers w
      WHERE w.dead_at IS NULL
+       AND w.slots > 0
        AND w.stopping_at IS NULL
        AND w.expires_at > now()
  ) fleet

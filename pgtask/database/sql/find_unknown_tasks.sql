@@ -26,6 +26,7 @@ SELECT l.task,
                       AND t.last_seen_at >= (SELECT min(w.started_at)
                                                FROM pgtask.workers w
                                               WHERE w.dead_at IS NULL
+                                                AND w.slots > 0
                                                 AND w.stopping_at IS NULL
                                                 AND w.expires_at > now()))
  GROUP BY l.task

@@ -13,6 +13,7 @@ SELECT t.name,
        EXISTS (SELECT
                  FROM pgtask.workers w
                 WHERE w.dead_at IS NULL
+                  AND w.slots > 0
                   AND w.expires_at > now()
                   AND w.started_at <= t.last_seen_at) AS live
   FROM pgtask.tasks t
