@@ -58,6 +58,8 @@ class Settings:
     """An executor is replaced after so many jobs; None means never."""
     max_rss: int | None = None
     """An executor is replaced when it has more bytes of memory; None means never."""
+    strict: bool = False
+    """Queues of equal priority are served in the order of `queues`, not by their weights."""
     listen: bool = True
     pooled: bool = False
     """Whether the database is reached through a transaction pooler such as PgBouncer."""
@@ -198,6 +200,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "kill_after": setting.duration,
     "max_jobs": setting.positive,
     "max_rss": setting.size,
+    "strict": setting.flag,
     "listen": setting.flag,
     "pooled": setting.flag,
     "name": setting.text,

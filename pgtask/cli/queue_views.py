@@ -82,6 +82,7 @@ def settings_fields(queue: QueueRecord) -> list[tuple[str, str]]:
     retries = "inherited" if queue.max_retries is None else str(queue.max_retries)
     return [
         ("Priority", str(queue.priority)),
+        ("Weight", str(queue.weight)),
         ("Max retries", retries.replace("-1", "without limit")),
         ("Retry strategy", queue.retry_strategy or "inherited"),
         ("Retry delay", seconds(queue.retry_delay)),

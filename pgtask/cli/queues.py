@@ -75,6 +75,12 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Retries of a job; 0 none, -1 without limit.",
         ),
         click.option(
+            "--weight",
+            type=click.IntRange(1, 1000),
+            metavar="NUMBER",
+            help="Its share beside queues of equal priority; 1.",
+        ),
+        click.option(
             "--priority",
             type=parameters.queue_priority,
             metavar="NUMBER",

@@ -12,6 +12,7 @@ from pgtask.config import LOG_FORMATS, LOG_LEVELS
 @click.command()
 @click.option("-A", "--app", metavar="MODULE:NAME", help="Application; else the built-in tasks.")
 @click.option("-q", "--queues", metavar="A,B", help="Queues to serve; all unless given.")
+@click.option("--strict", is_flag=True, default=None, help="Serve the queues in this order, not by their weights.")
 @click.option("--processes", type=parameters.positive, metavar="NUMBER", help="Executors; one per core unless given.")
 @click.option("-c", "--concurrency", type=parameters.positive, metavar="NUMBER", help="Jobs at once in each; 10.")
 @click.option(
@@ -53,6 +54,8 @@ def worker(drain: bool, no_listen: bool, **flags: object) -> int:
     from pgtask.engine.supervisor import run_worker
 
     given = settings(listen=False if no_listen else None, **flags)
+    if given.strict and given.queues is None:
+        raise click.UsageError("--strict serves queues in the order of --queues: name them, best first.")
     if given.isolation == "process" and flags["concurrency"] is not None:
         raise click.UsageError(
             "With isolation process each executor runs one job at a time: choose --processes instead of --concurrency."

@@ -51,9 +51,10 @@ ClaimedRow = tuple[int, int, str, str, int, str, float | None, int, datetime, da
 
 
 class LaneRow(NamedTuple):
-    """A lane that holds jobs, with its queue's priority and timeout in seconds.
+    """A lane that holds jobs, with its queue's priority, weight and timeout in seconds.
 
-    due_in is the seconds until the next one waiting for its time, instant the database's clock.
+    due_in is the seconds until the next one waiting for its time, instant the database's clock; `lift` is added to its
+    priority because its oldest job has waited for `waited` seconds.
     """
 
     queue: str
@@ -62,6 +63,9 @@ class LaneRow(NamedTuple):
     timeout: float | None
     due_in: float | None
     instant: datetime
+    weight: int = 1
+    lift: int = 0
+    waited: float = 0.0
 
 
 @dataclass(slots=True)

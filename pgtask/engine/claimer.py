@@ -75,8 +75,11 @@ class Rescan:
 class Claimer:
     """Decides which lanes to claim from and how long to rest."""
 
-    def __init__(self, queues: Sequence[str] | None, tasks: list[str], poll: float, listen: bool) -> None:
-        """`queues` None serves all; `poll` is the longest rest in seconds.
+    def __init__(
+        self, queues: Sequence[str] | None, tasks: list[str], poll: float, listen: bool, *, strict: bool = False
+    ) -> None:
+        """`queues` None serves all; with `strict`, those of equal priority in this order. `poll` is the longest rest in
+        seconds.
 
         Without `listen` no notification is asked for.
         """
@@ -84,7 +87,7 @@ class Claimer:
         self._poll = poll
         self._listen = listen
         self.tasks = tasks
-        self.lanes = Lanes()
+        self.lanes = Lanes(queues if strict else None)
         self.rescan = Rescan()
         self.hungry = True
         self._woken = True

@@ -108,7 +108,7 @@ class Executor:
             tasks -= self._isolated
         elif not options.isolate_all:
             tasks = self._isolated
-        return Claimer(options.queues, sorted(tasks), options.poll, options.listen)
+        return Claimer(options.queues, sorted(tasks), options.poll, options.listen, strict=options.strict)
 
     def _make_transactions(self) -> Transactions | None:
         names = frozenset(name for name, task in self._tasks.items() if task.transactional)

@@ -26,6 +26,7 @@ class WorkerOptions:
     max_jobs: int | None = None
     max_rss: int | None = None
     drain: bool = False
+    strict: bool = False
     listen: bool = True
     pooled: bool = False
     name: str | None = None
@@ -81,6 +82,7 @@ class ExecutorOptions:
     max_jobs: int | None
     max_rss: int | None
     queues: list[str] | None
+    strict: bool
     poll: float
     listen: bool
     pooled: bool

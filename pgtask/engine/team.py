@@ -26,8 +26,7 @@ log = logging.getLogger("pgtask.supervisor")
 
 
 class Team:
-    """The executors of one worker identity. All but `held`, `tell`, `tasks`, `idle_tasks` and `suspects_wait` belong to
-    the main thread."""
+    """The executors of one worker identity. What is not said to be for any thread belongs to the main thread."""
 
     def __init__(self, options: WorkerOptions, worker_id: int, undertaker: Undertaker) -> None:
         self._options = options
@@ -124,6 +123,7 @@ class Team:
                 max_jobs=options.max_jobs,
                 max_rss=options.max_rss,
                 queues=None if options.queues is None else list(options.queues),
+                strict=options.strict,
                 poll=options.poll,
                 listen=options.notified,
                 pooled=options.pooled,

@@ -17,6 +17,7 @@ class QueueRecord:
 
     name: str
     priority: int
+    weight: int
     paused_at: datetime | None
     paused_by: str | None
     max_retries: int | None

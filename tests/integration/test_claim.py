@@ -303,3 +303,28 @@ def test_lanes_are_claimed_together_best_first(work: Work, connection: psycopg.C
     claim = ClaimRequest(["b", "a"], [2, 1], [START.time] * 2, [0, 0], 3)
 
     assert sorted(row[0] for row in work.exchange(claim=claim).claimed) == sorted(ids["b", 2] + ids["a", 1][:1])
+
+
+@pytest.mark.parametrize(
+    ("step", "waited", "lift"), [(60, 59, 0), (60, 61, 1), (60, 130, 2), (60, 9999, 3), (0.5, 1.2, 2), (0, 9999, 0)]
+)
+def test_a_lane_is_lifted_by_how_long_its_oldest_waiting_job_has_been_due(
+    work: Work, connection: psycopg.Connection, step: float, waited: float, lift: int
+) -> None:
+    connection.execute("UPDATE pgtask.settings SET value = to_jsonb(%s::float8) WHERE name = 'ageing_step'", [step])
+    insert(connection, "t", scheduled_at=ago(99999), status="running", attempt=1, worker_id=work.worker_id)
+    insert(connection, "t", scheduled_at=ago(waited))
+    insert(connection, "t", scheduled_at=ago(-5))
+
+    (lane,) = work.connection.sweep(None)
+
+    assert lane.lift == lift
+
+
+def test_without_its_setting_nothing_is_lifted(work: Work, connection: psycopg.Connection) -> None:
+    connection.execute("DELETE FROM pgtask.settings WHERE name = 'ageing_step'")
+    insert(connection, "t", scheduled_at=ago(9999))
+
+    (lane,) = work.connection.sweep(None)
+
+    assert (lane.lift, lane.weight, lane.waited) == (0, 1, 0)

@@ -177,6 +177,12 @@ def test_a_worker_whose_executors_run_one_job_at_a_time_has_as_many_slots_as_exe
     assert worker["slots"] == 2
 
 
+def test_an_order_of_queues_that_are_not_named_is_refused(database: str) -> None:
+    refused = run(database, "worker", "--strict")
+    assert refused.exit_code == 2
+    assert "--strict serves queues in the order of --queues: name them, best first." in refused.stderr
+
+
 def test_a_number_of_slots_for_executors_that_have_one_is_refused(database: str) -> None:
     refused = run(database, "worker", "--isolation", "process", "--concurrency", "5")
     assert refused.exit_code == 2

@@ -66,10 +66,21 @@ def test_a_queue_is_created_changed_and_deleted(database: str, connection: Conne
     assert again.exit_code == 1
     assert again.stderr == "Error: Queue 'mail' exists already. Change it: pgtask queues set mail\n"
 
-    options = ("--max-retries", "inherit", "--priority", "5", "--retry-strategy", "fixed", "--timeout", "90")
+    options = (
+        "--max-retries",
+        "inherit",
+        "--priority",
+        "5",
+        "--weight",
+        "7",
+        "--retry-strategy",
+        "fixed",
+        "--timeout",
+        "90",
+    )
     changed = answer(run(database, "queues", "set", "mail", *options, "--json"))
     assert (changed["max_retries"], changed["priority"], changed["retry_strategy"]) == (None, 5, "fixed")
-    assert (changed["retry_delay"], changed["timeout"]) == (60, 90)
+    assert (changed["retry_delay"], changed["timeout"], changed["weight"]) == (60, 90, 7)
     assert answer(run(database, "queues", "set", "mail", "--retry-strategy", "inherit", "--json"))["timeout"] == 90
 
     (id,) = insert(connection, "t", queue="mail")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,12 +14,14 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 Key = tuple[str, int]
 
 
-def row(queue: str = "q", priority: int = 1, rank: int = 0, *, instant: datetime = NOW) -> LaneRow:
-    return LaneRow(queue, priority, rank, None, None, instant)
+def row(
+    queue: str = "q", priority: int = 1, rank: int = 0, *, weight: int = 1, lift: int = 0, waited: float = 0.0
+) -> LaneRow:
+    return LaneRow(queue, priority, rank, None, None, NOW, weight, lift, waited)
 
 
-def known(*rows: LaneRow) -> Lanes:
-    lanes = Lanes()
+def known(*rows: LaneRow, strict: list[str] | None = None) -> Lanes:
+    lanes = Lanes(strict)
     assert lanes.update(rows or [row()])
     return lanes
 
@@ -39,22 +42,91 @@ def keys(lanes: Lanes, limit: int = 10) -> list[Key]:
     return [lane.key for lane in claim[1]]
 
 
+def serve(lanes: Lanes, rounds: int, count: int = 1) -> Counter[Key]:
+    """How many jobs each lane gave, if each claim finds all that it asks for in the best lane."""
+    given: Counter[Key] = Counter()
+    for _ in range(rounds):
+        best = keys(lanes)[0]
+        lanes.advance([job(1, NOW, *best)] * count)
+        given[best] += count
+    return given
+
+
 # The order
 
 
-def test_lanes_come_by_queue_priority_then_priority() -> None:
-    lanes = known(row("b", 5), row("a", 1), row("c", 1, 9), row("d", -3, 9), row("a", 7, -1))
+def test_queues_come_by_their_priority_and_their_lanes_by_theirs() -> None:
+    lanes = known(row("b", 5), row("a", 1), row("c", 1, 9), row("c", -3, 9), row("a", 7, -1), strict=["a", "b"])
 
-    assert keys(lanes) == [("c", 1), ("d", -3), ("b", 5), ("a", 1), ("a", 7)]
+    assert keys(lanes) == [("c", 1), ("c", -3), ("b", 5), ("a", 7), ("a", 1)]
 
 
-def test_lanes_of_equal_rank_take_turns_in_coming_first() -> None:
-    lanes = known(row("a"), row("b"), row("c"), row("best", 2))
+@pytest.mark.parametrize("count", [1, 500])
+def test_queues_of_equal_priority_share_by_their_weights(count: int) -> None:
+    lanes = known(row("a"), row("b", 9, weight=2), row("c", weight=3), row("later", 9, -1, weight=100))
 
-    rounds = [keys(lanes) for _ in range(3)]
+    given = serve(lanes, 600, count)
 
-    assert [round_[0] for round_ in rounds] == [("best", 2)] * 3
-    assert {round_[1] for round_ in rounds} == {("a", 1), ("b", 1), ("c", 1)}
+    shares = {key[0]: round(jobs / count) for key, jobs in given.items()}
+    assert {name: round(share / 10) for name, share in shares.items()} == {"a": 10, "b": 20, "c": 30}
+
+
+def test_a_changed_weight_counts_from_then_on() -> None:
+    lanes = known(row("a"), row("b"))
+    serve(lanes, 100)
+
+    lanes.update([row("a", weight=4), row("b")])
+
+    assert 79 <= serve(lanes, 100)["a", 1] <= 81
+
+
+def test_a_queue_that_had_nothing_for_long_is_not_owed_what_it_missed() -> None:
+    lanes = known(row("a"))
+    serve(lanes, 1000)
+
+    lanes.update([row("a"), row("b")])
+
+    assert 9 <= serve(lanes, 20)["b", 1] <= 11
+
+
+def test_queues_that_hold_nothing_for_us_do_not_come_first_for_ever() -> None:
+    lanes = known(*[row(f"held{n}") for n in range(LANES_PER_CLAIM + 4)], row("busy"))
+    wasted = 0
+    for _ in range(50):
+        claim = lanes.next_claim(5)
+        assert claim is not None
+        if any(lane.key[0] == "busy" for lane in claim[1]):
+            lanes.advance([job(1, NOW, "busy")] * 5)
+            lanes.refresh()
+        else:
+            wasted += 1
+            assert lanes.came_short(claim[1])
+
+    assert wasted < 30
+
+
+def test_strictly_queues_of_equal_priority_come_as_listed() -> None:
+    lanes = known(row("a", 9, weight=9), row("b"), row("c", 1, 5), strict=["c", "b", "a"])
+
+    assert keys(lanes) == [("c", 1), ("b", 1), ("a", 9)]
+    assert serve(lanes, 10) == {("c", 1): 10}
+
+
+def test_a_lane_whose_oldest_job_has_waited_rises_in_its_queue() -> None:
+    lanes = known(row("q", 1), row("q", 0), strict=[])
+    orders = {}
+    for lift in (0, 1, 2):
+        lanes.update([row("q", 1, lift=0, waited=5), row("q", 0, lift=lift, waited=60 * lift)])
+        orders[lift] = [key[1] for key in keys(lanes)]
+
+    assert orders[0] == [1, 0]
+    assert orders[2] == [0, 1]
+
+
+def test_of_lanes_that_have_risen_to_one_height_the_one_that_waits_longest_comes_first() -> None:
+    lanes = known(row("q", 2, lift=1, waited=70), row("q", 1, lift=2, waited=130), row("q", 3))
+
+    assert [key[1] for key in keys(lanes)] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("count", [17, 40, 100, 1000])
@@ -65,18 +137,19 @@ def test_of_very_many_lanes_each_gets_its_turn(count: int) -> None:
     for _ in range(3 * count // LANES_PER_CLAIM + 3):
         picked = keys(lanes)
         assert len(picked) == len(set(picked)) == LANES_PER_CLAIM
+        lanes.advance([job(1, NOW, *key) for key in picked])
         seen.update(picked)
 
     assert len(seen) == count
 
 
-def test_a_better_lane_is_never_left_out_for_one_of_lower_rank() -> None:
-    lanes = known(*[row(f"q{n}", 2) for n in range(10)], *[row(f"q{n}", 1) for n in range(100)])
+def test_a_better_queue_is_never_left_out_for_one_of_lower_priority() -> None:
+    lanes = known(*[row(f"best{n}", 1, 2) for n in range(10)], *[row(f"q{n}", 9, 1) for n in range(100)])
 
     for _ in range(10):
         picked = keys(lanes)
-        assert {key for key in picked if key[1] == 2} == {(f"q{n}", 2) for n in range(10)}
-        assert picked[:10] == [key for key in picked if key[1] == 2]
+        assert {key[0] for key in picked[:10]} == {f"best{n}" for n in range(10)}
+        lanes.advance([job(1, NOW, *key) for key in picked])
 
 
 def test_lanes_that_came_up_short_are_left_out_until_refreshed() -> None:
@@ -227,5 +300,6 @@ def test_the_jobs_of_a_claim_are_put_in_the_order_of_their_lanes_and_times() -> 
     lanes = known(row("a", 1), row("b", 1, 5), row("a", 3))
     early, late = NOW - timedelta(minutes=2), NOW - timedelta(minutes=1)
     rows = [job(1, late, "a"), job(2, early, "a"), job(3, late, "a", 3), job(5, late, "b"), job(4, late, "b")]
+    keys(lanes)
 
     assert [row[0] for row in lanes.in_order(rows)] == [4, 5, 3, 2, 1]

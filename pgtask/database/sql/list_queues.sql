@@ -61,6 +61,7 @@ WITH counted AS (
 )
 SELECT names.name,
        coalesce(q.priority, 0) AS priority,
+       coalesce(q.weight, 1) AS weight,
        q.paused_at,
        q.paused_by,
        q.max_retries,
