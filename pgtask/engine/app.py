@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from pgtask.engine.job import Job
 from pgtask.engine.scheduling import OPTIONS, declared
 from pgtask.engine.task import Task, TaskDefaults, checked_isolation, checked_retries, checked_timeout, task_name
 from pgtask.model.errors import ScheduleError, TaskError
-from pgtask.model.retry import RetryPolicy
+from pgtask.model.retry import Exceptions, RetryPolicy, RetryRules
 from pgtask.model.status import parse_priority
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ class PgTask:
         priority: int | str = 1,
         max_retries: int | None = None,
         retry: RetryPolicy | None = None,
+        retry_delays: Iterable[float | str | timedelta] = (),
+        retry_on: Exceptions | None = None,
+        stop_on: Exceptions = (),
         timeout: float | str | timedelta | None = None,
         isolation: Literal["process"] | None = None,
         memory_limit: int | None = None,
@@ -75,6 +78,9 @@ class PgTask:
         priority: int | str = 1,
         max_retries: int | None = None,
         retry: RetryPolicy | None = None,
+        retry_delays: Iterable[float | str | timedelta] = (),
+        retry_on: Exceptions | None = None,
+        stop_on: Exceptions = (),
         timeout: float | str | timedelta | None = None,
         isolation: Literal["process"] | None = None,
         memory_limit: int | None = None,
@@ -83,9 +89,11 @@ class PgTask:
         """Registers a function, plain or `async def`, as a task; with or without options.
 
         `name` is `module.function` unless given; `max_retries` counts the attempts after the first (default 3, 0 none,
-        -1 no limit); `retry` is a policy such as `Retry.exponential(60, max_delay=3600)`; `timeout` of an attempt is in
-        seconds or a text such as "5m"; `transactional` gives the function `ctx.connection`, whose effects are committed
-        together with the job's completion or not at all; with `isolation="process"` an attempt has a process to itself,
+        -1 no limit); `retry` is a policy such as `Retry.exponential(60, max_delay=3600)`, in whose place
+        `retry_delays` gives each retry its delay (and, unless max_retries says otherwise, their number); only errors in
+        `retry_on` are retried, and never those in `stop_on`; `timeout` of an attempt is in seconds or a text such as
+        "5m"; `transactional` gives the function `ctx.connection`, whose effects are committed together with the job's
+        completion or not at all; with `isolation="process"` an attempt has a process to itself,
         where it can be ended by force and, on Linux, be limited to `memory_limit` bytes of memory. Raises TaskError for
         a bad or a second declaration.
         """
@@ -95,14 +103,17 @@ class PgTask:
             if chosen in self.tasks:
                 raise TaskError(f"Task {chosen} is declared twice: give one of the two another name=…")
             try:
+                rules = RetryRules.build(retry_on, stop_on, retry_delays)
+                retries = len(rules.delays) if max_retries is None and rules and rules.delays else max_retries
                 defaults = TaskDefaults(
                     queue=queue,
                     priority=parse_priority(priority),
-                    max_retries=None if max_retries is None else checked_retries(max_retries),
+                    max_retries=None if retries is None else checked_retries(retries),
                     retry=retry or RetryPolicy(),
                     timeout=None if timeout is None else checked_timeout(timeout),
                     isolation=checked_isolation(isolation, memory_limit),
                     memory_limit=memory_limit,
+                    rules=rules,
                 )
             except ValueError as error:
                 raise TaskError(f"Task {chosen}: {error}") from None

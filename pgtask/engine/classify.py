@@ -9,6 +9,7 @@ from typing import Any
 from pgtask.engine.attempt import Attempt
 from pgtask.model.errors import PayloadError
 from pgtask.model.payload import clean_text, encode_result
+from pgtask.model.retry import RetryRules
 from pgtask.model.verdict import (
     Cancel,
     Discard,
@@ -39,25 +40,39 @@ def returned(attempt: Attempt, value: Any) -> None:
         _fail(attempt, error, error.__traceback__)
 
 
-def raised(attempt: Attempt, error: BaseException) -> None:
-    """The handler raised `error`."""
+def raised(attempt: Attempt, error: BaseException, rules: RetryRules | None = None) -> None:
+    """The handler raised `error`; `rules` are its task's."""
     if isinstance(error, Verdict):
         _verdict(attempt, error)
     elif isinstance(error, JobTimeout):
         _fail(attempt, error, error.__traceback__)
         attempt.outcome = "timeout"
         attempt.error = f"It ran longer than its timeout of {attempt.timeout:g} s."
+        _apply(rules, attempt, error)
     elif isinstance(error, JobCancelled):
         attempt.outcome = "cancelled"
         attempt.final = True
     else:
         _fail(attempt, error, error.__traceback__)
+        _apply(rules, attempt, error)
 
 
 def refused(attempt: Attempt, error: PayloadError) -> None:
     """The payload cannot be handed to the handler; another attempt would fare no better."""
     _fail(attempt, error, None)
     attempt.final = True
+
+
+def _apply(rules: RetryRules | None, attempt: Attempt, error: BaseException) -> None:
+    if rules is None:
+        return
+    rule = rules.why_final(error)
+    if rule is not None:
+        attempt.final = True
+        # Whoever looks at a job with retries left must see why it has failed for good.
+        attempt.error = f"{attempt.error} (not retried: {rule} of its task)"
+    else:
+        attempt.delay = rules.delay(attempt.retry_count)
 
 
 def _verdict(attempt: Attempt, verdict: Verdict) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pgtask.engine import classify
 from pgtask.engine.attempt import Attempt
-from pgtask.engine.handler import Handlers, conclude
+from pgtask.engine.handler import Handlers
 from pgtask.engine.marks import Marks
 from pgtask.model.verdict import JobCancelled, JobTimeout
 from pgtask.observability.logging import current_attempt
@@ -128,7 +128,7 @@ class EventLoop:
         current_attempt.set(attempt)
         if attempt.cancelled:
             attempt.ended_at = time.monotonic()
-            conclude(attempt, JobCancelled("the job was cancelled"))
+            self._handlers.conclude(attempt, JobCancelled("the job was cancelled"))
             self._end(attempt)
             return
         attempt.started_at = started_at = time.monotonic()
@@ -139,12 +139,12 @@ class EventLoop:
         except asyncio.CancelledError as error:
             attempt.ended_at = time.monotonic()
             if attempt.cancelled:
-                conclude(attempt, JobCancelled("the job was cancelled"))
+                self._handlers.conclude(attempt, JobCancelled("the job was cancelled"))
             else:
-                conclude(attempt, error)
+                self._handlers.conclude(attempt, error)
         except BaseException as error:
             attempt.ended_at = time.monotonic()
-            conclude(attempt, error)
+            self._handlers.conclude(attempt, error)
         else:
             attempt.ended_at = time.monotonic()
             classify.returned(attempt, value)

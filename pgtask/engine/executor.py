@@ -111,8 +111,8 @@ class Executor:
         return Claimer(options.queues, sorted(tasks), options.poll, options.listen, strict=options.strict)
 
     def _make_transactions(self) -> Transactions | None:
-        names = frozenset(name for name, task in self._tasks.items() if task.transactional)
-        if not names:
+        transactional = {name: task.defaults.rules for name, task in self._tasks.items() if task.transactional}
+        if not transactional:
             return None
         from pgtask.database.transaction import HandlerConnection
         from pgtask.engine.transactions import Transactions
@@ -120,10 +120,11 @@ class Executor:
         options = self._options
         if options.pooled:
             raise TaskError(
-                f"Task {min(names)} is transactional, which needs a direct connection to the database: run it by a "
-                "worker without the setting pooled."
+                f"Task {min(transactional)} is transactional, which needs a direct connection to the database: run it "
+                "by a worker without the setting pooled."
             )
-        return Transactions(lambda: HandlerConnection(options.database_url, options.worker_id, options.executor), names)
+        arguments = (options.database_url, options.worker_id, options.executor)
+        return Transactions(lambda: HandlerConnection(*arguments), transactional)
 
     def run(self) -> int:
         """Serves until told to stop; returns the exit code."""

@@ -32,6 +32,14 @@ class Handlers:
         self._on_progress = on_progress
         self._on_log = on_log
         self.transactions = transactions
+        self._rules = {name: task.defaults.rules for name, task in tasks.items() if task.defaults.rules}
+
+    def conclude(self, attempt: Attempt, error: BaseException) -> None:
+        """Notes that the attempt ended with `error`, by the rules of its task."""
+        if isinstance(error, BadPayloadError):
+            classify.refused(attempt, error)
+        else:
+            classify.raised(attempt, error, self._rules.get(attempt.task))
 
     def call(self, attempt: Attempt) -> Any:
         """Calls the function with the payload as keyword arguments; a coroutine function's answer is to be awaited.
@@ -95,11 +103,3 @@ def bad_payload(payload: Any) -> BadPayloadError:
     if isinstance(payload, PayloadError):
         return BadPayloadError(str(payload))
     return BadPayloadError(f"The payload must be a JSON object of keyword arguments, not {type(payload).__name__}")
-
-
-def conclude(attempt: Attempt, error: BaseException) -> None:
-    """Notes that the attempt ended with `error`."""
-    if isinstance(error, BadPayloadError):
-        classify.refused(attempt, error)
-    else:
-        classify.raised(attempt, error)

@@ -14,7 +14,7 @@ from pgtask.model.duration import parse_duration
 from pgtask.model.errors import PayloadError, TaskError
 from pgtask.model.job import NewJob
 from pgtask.model.payload import encode
-from pgtask.model.retry import RetryPolicy
+from pgtask.model.retry import RetryPolicy, RetryRules
 from pgtask.model.signature import Signature
 from pgtask.model.status import parse_priority
 
@@ -33,6 +33,7 @@ class TaskDefaults:
     timeout: float | None = None
     isolation: str | None = None
     memory_limit: int | None = None
+    rules: RetryRules | None = None
 
 
 class Enqueuer(Protocol):

@@ -11,7 +11,7 @@ from typing import Any
 
 from pgtask.engine import classify
 from pgtask.engine.attempt import Attempt
-from pgtask.engine.handler import Handlers, conclude
+from pgtask.engine.handler import Handlers
 from pgtask.engine.marks import Marks
 from pgtask.model.verdict import JobCancelled, JobInterrupted, JobTimeout
 from pgtask.observability.logging import current
@@ -180,7 +180,7 @@ class Threads:
     def _run(self, slot: Slot, attempt: Attempt) -> None:
         if attempt.cancelled:
             attempt.ended_at = time.monotonic()
-            conclude(attempt, JobCancelled("the job was cancelled"))
+            self._handlers.conclude(attempt, JobCancelled("the job was cancelled"))
             return
         attempt.started_at = started_at = time.monotonic()
         self._marks.start(attempt.mark, started_at)
@@ -209,4 +209,4 @@ class Threads:
         if error is None:
             classify.returned(attempt, value)
         else:
-            conclude(attempt, error)
+            self._handlers.conclude(attempt, error)

@@ -6,13 +6,14 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pgtask.database.connection import lost, one_line, refusal
 from pgtask.database.transaction import ENDED_BY_HAND, HandlerConnection, JobConnection, Left
 from pgtask.engine import classify
 from pgtask.engine.attempt import COMMITTED, SUPERSEDED, Attempt
 from pgtask.model.errors import TransactionError
+from pgtask.model.retry import RetryRules
 from pgtask.model.verdict import JobCancelled
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
@@ -60,8 +61,8 @@ class UnderWay:
 class Transactions:
     """The connections of an executor's transactional attempts, opened as they are needed and kept."""
 
-    def __init__(self, connect: Callable[[], HandlerConnection], tasks: frozenset[str]) -> None:
-        """`tasks` are the names of the transactional tasks."""
+    def __init__(self, connect: Callable[[], HandlerConnection], tasks: Mapping[str, RetryRules | None]) -> None:
+        """`tasks` are the transactional tasks with their rules."""
         self._connect = connect
         self._idle: list[HandlerConnection] = []
         self._under_way: dict[Attempt, UnderWay] = {}
@@ -209,17 +210,17 @@ class Transactions:
     @staticmethod
     def _give_back(attempt: Attempt, reason: str) -> None:
         attempt.outcome = "released"
+        attempt.final = False
         attempt.delay = _TRY_AGAIN_AFTER
         attempt.result = attempt.traceback = None
         attempt.error_type, attempt.error = "ConnectionLost", reason
 
-    @staticmethod
-    def _fail(attempt: Attempt, error: Exception) -> None:
+    def _fail(self, attempt: Attempt, error: Exception) -> None:
         reason = refusal(error)
-        classify.raised(attempt, error)
+        classify.raised(attempt, error, self.tasks[attempt.task])
         attempt.traceback = None
         # It would do the same again, and what it has committed a second time.
-        attempt.final = str(error) == ENDED_BY_HAND
+        attempt.final = attempt.final or str(error) == ENDED_BY_HAND
         if reason is not None:
             attempt.error = f"PostgreSQL refused the job's transaction: {reason}"
 

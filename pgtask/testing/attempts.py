@@ -15,7 +15,7 @@ from typing import Any
 
 from pgtask.engine import classify
 from pgtask.engine.attempt import Attempt
-from pgtask.engine.handler import Handlers, conclude
+from pgtask.engine.handler import Handlers
 from pgtask.engine.task import Task
 from pgtask.model.payload import decode_many
 from pgtask.model.verdict import JobInterrupted
@@ -93,7 +93,7 @@ def run(task: Task[Any], handlers: Handlers, attempt: Attempt) -> None:
         if not isinstance(error, (*_ENDS, asyncio.CancelledError)):
             _released(attempt)
             raise
-        _failed(attempt, error)
+        _failed(handlers, attempt, error)
     else:
         _returned(attempt, value)
 
@@ -106,7 +106,7 @@ async def run_async(task: Task[Any], handlers: Handlers, attempt: Attempt) -> No
         if task.is_coroutine:
             value = await value
     except _ENDS as error:
-        _failed(attempt, error)
+        _failed(handlers, attempt, error)
     except BaseException:
         _released(attempt)
         raise
@@ -114,11 +114,11 @@ async def run_async(task: Task[Any], handlers: Handlers, attempt: Attempt) -> No
         _returned(attempt, value)
 
 
-def _failed(attempt: Attempt, error: BaseException) -> None:
+def _failed(handlers: Handlers, attempt: Attempt, error: BaseException) -> None:
     attempt.ended_at = time.monotonic()
     trace = error.__traceback__
     # The first frame is this module's call.
-    conclude(attempt, error.with_traceback(trace.tb_next if trace else None))
+    handlers.conclude(attempt, error.with_traceback(trace.tb_next if trace else None))
 
 
 def _released(attempt: Attempt) -> None:

@@ -64,7 +64,7 @@ class Bench:
         _, self.marks = Marks.create(100)
         self.ended: SimpleQueue[Attempt] = SimpleQueue()
         self.opened: list[HandlerConnection] = []
-        self.transactions = Transactions(lambda: self.open(url), frozenset({"t"}))
+        self.transactions = Transactions(lambda: self.open(url), {"t": None})
         handlers = Handlers(app.tasks, lambda *_: None, lambda *_: None, self.transactions)
         self.slots = Slots(app.tasks, handlers, self.marks, slots, self.ended.put, lambda: None)
         self.completer = Completer(Prefetch(slots), self.marks.release)
