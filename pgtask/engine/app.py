@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from pgtask.engine.job import Job
 from pgtask.engine.scheduling import OPTIONS, declared
-from pgtask.engine.task import Task, TaskDefaults, checked_isolation, checked_retries, checked_timeout, task_name
+from pgtask.engine.task import Task, TaskDefaults, task_name
 from pgtask.model.errors import ScheduleError, TaskError
 from pgtask.model.retry import Exceptions, RetryPolicy, RetryRules
-from pgtask.model.status import parse_priority
 
 if TYPE_CHECKING:
     from pgtask.database.pool import Pool
@@ -93,9 +92,8 @@ class PgTask:
         `retry_delays` gives each retry its delay (and, unless max_retries says otherwise, their number); only errors in
         `retry_on` are retried, and never those in `stop_on`; `timeout` of an attempt is in seconds or a text such as
         "5m"; `transactional` gives the function `ctx.connection`, whose effects are committed together with the job's
-        completion or not at all; with `isolation="process"` an attempt has a process to itself,
-        where it can be ended by force and, on Linux, be limited to `memory_limit` bytes of memory. Raises TaskError for
-        a bad or a second declaration.
+        completion or not at all; with `isolation="process"` an attempt has a process to itself, where it can be ended
+        by force and, on Linux, limited to `memory_limit` bytes. Raises TaskError for a bad or second declaration.
         """
 
         def register(function: F) -> Task[F]:
@@ -104,21 +102,11 @@ class PgTask:
                 raise TaskError(f"Task {chosen} is declared twice: give one of the two another name=…")
             try:
                 rules = RetryRules.build(retry_on, stop_on, retry_delays)
-                retries = len(rules.delays) if max_retries is None and rules and rules.delays else max_retries
-                defaults = TaskDefaults(
-                    queue=queue,
-                    priority=parse_priority(priority),
-                    max_retries=None if retries is None else checked_retries(retries),
-                    retry=retry or RetryPolicy(),
-                    timeout=None if timeout is None else checked_timeout(timeout),
-                    isolation=checked_isolation(isolation, memory_limit),
-                    memory_limit=memory_limit,
-                    rules=rules,
+                defaults = TaskDefaults.checked(
+                    chosen, queue, priority, max_retries, retry, timeout, isolation, memory_limit, rules
                 )
             except ValueError as error:
                 raise TaskError(f"Task {chosen}: {error}") from None
-            if not 1 <= len(chosen.encode()) <= 256 or not 1 <= len(queue.encode()) <= 128:
-                raise TaskError(f"Task {chosen}: a task's name has 1 to 256 bytes, a queue's 1 to 128")
             task = Task(self, function, chosen, defaults, transactional=transactional)
             self.tasks[chosen] = task
             return task

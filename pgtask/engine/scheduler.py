@@ -29,6 +29,8 @@ LEADERSHIP_SECONDS = 5.0
 """A dead leader is replaced after this, at most, and a candidate's pause."""
 
 _LONGEST_PAUSE = 1.5
+# Of those who do not lead: a thousand of them must not cost the database more than the schedules do.
+_CANDIDATES_PAUSE = LEADERSHIP_SECONDS / 2
 # Rows that others hold for a moment are looked at again after this.
 _SHORTEST_PAUSE = 0.02
 _BATCH = 200
@@ -79,7 +81,7 @@ class Scheduler:
     def _step(self, connection: Connection) -> float:
         """Fires what is due if this worker leads; returns the seconds until the next look."""
         if not ownership.lead(connection, LEADERSHIP, self._worker_id, LEADERSHIP_SECONDS, unbroken=False):
-            return _LONGEST_PAUSE * random.uniform(0.8, 1.2)
+            return _CANDIDATES_PAUSE * random.uniform(0.8, 1.2)
         if time.monotonic() >= self._orphans_at:
             self._mark_orphans(connection)
         if fire_due(connection, _BATCH) == _BATCH:
