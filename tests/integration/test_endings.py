@@ -12,16 +12,19 @@ import pytest
 from tests.integration.conftest import Work
 from tests.rows import ago, ended, final, insert, job, live, number, runs
 
-JITTER = 0.1
+# A little more than what is scattered: a statement runs for a moment.
+JITTER = 0.101
+# As Work.end says of each attempt.
+HANDED_IN_AFTER = 0.25
 
 
 def wait(connection: psycopg.Connection, id: int) -> float:
-    """Seconds from the end of the job's latest attempt until it is due."""
+    """Seconds from the moment when the job's latest attempt was handed in until it is due."""
     waits = (
         "SELECT extract(epoch FROM scheduled_at - (SELECT max(finished_at) FROM pgtask.runs WHERE job_id = id)) * 1e6 "
         "FROM pgtask.jobs WHERE id = %s"
     )
-    return number(connection, waits, [id]) / 1e6
+    return number(connection, waits, [id]) / 1e6 - HANDED_IN_AFTER
 
 
 def fail(work: Work, connection: psycopg.Connection, id: int, times: int = 1) -> None:

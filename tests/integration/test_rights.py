@@ -49,7 +49,7 @@ ALLOWED = {
     "WO": """
         cancel_jobs count_default_runs lock_due_schedules prune_schedule_ticks
         add_partition drop_expired_partition lock_jobs prune_default_runs prune_logs prune_stats prune_workers
-        read_retention set_schedule stop_workers
+        read_retention set_schedule stop_workers sweep_lanes
     """,
     "O": """
         create_queue delete_jobs delete_queue pause_queues resume_queues retry_jobs set_queue
@@ -60,7 +60,7 @@ ALLOWED = {
         count_tagged_jobs explain_job find_ended_jobs find_live_jobs find_ownerless find_run_attempts find_running_jobs
         find_unsuccessful_jobs known_queues largest_file_jobs list_logs list_queues list_runs list_tasks list_workers
         read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs
-        sum_completed_jobs sum_file_jobs sweep_lanes
+        sum_completed_jobs sum_file_jobs
         find_schedule_jobs known_schedules list_schedules list_ticks next_due_schedule
     """,
 }
