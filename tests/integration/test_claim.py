@@ -315,16 +315,23 @@ def test_a_lane_is_lifted_by_how_long_its_oldest_waiting_job_has_been_due(
     insert(connection, "t", scheduled_at=ago(99999), status="running", attempt=1, worker_id=work.worker_id)
     insert(connection, "t", scheduled_at=ago(waited))
     insert(connection, "t", scheduled_at=ago(-5))
+    insert(connection, "t", priority=2)
+    insert(connection, "t", queue="alone", scheduled_at=ago(9999))
 
-    (lane,) = work.connection.sweep(None)
+    lanes = work.connection.sweep(None)
 
-    assert lane.lift == lift
+    assert {(lane.queue, lane.priority): lane.lift for lane in lanes} == {
+        ("default", 1): lift,
+        ("default", 2): 0,
+        ("alone", 1): 0,
+    }
 
 
 def test_without_its_setting_nothing_is_lifted(work: Work, connection: psycopg.Connection) -> None:
     connection.execute("DELETE FROM pgtask.settings WHERE name = 'ageing_step'")
     insert(connection, "t", scheduled_at=ago(9999))
+    insert(connection, "t", priority=2)
 
-    (lane,) = work.connection.sweep(None)
+    lanes = work.connection.sweep(None)
 
-    assert (lane.lift, lane.weight, lane.waited) == (0, 1, 0)
+    assert {(lane.lift, lane.weight, lane.waited) for lane in lanes} == {(0, 1, 0)}

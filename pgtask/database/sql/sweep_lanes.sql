@@ -1,7 +1,7 @@
 -- The lanes (queue and priority) that hold jobs, best first, when the next job in each becomes due, if any is waiting for its
 -- time, and how many steps of the setting ageing_step its oldest waiting job lifts it: 3 at most, none without the setting.
--- A loose scan: one probe of jobs_lane per lane, one for its next due time, and one for its oldest job, for which no more than
--- 100 due ones are looked at. Takes no locks.
+-- A loose scan: one probe of jobs_lane per lane, one for its next due time and, where its queue has another lane, one for its
+-- oldest job, for which no more than 100 due ones are looked at. Takes no locks.
 SELECT lane.queue, lane.priority, coalesce(q.priority, 0)::int2 AS queue_priority, q.timeout,
        extract(epoch FROM (
            SELECT j.scheduled_at
@@ -14,7 +14,7 @@ SELECT lane.queue, lane.priority, coalesce(q.priority, 0)::int2 AS queue_priorit
        coalesce(q.weight, 1) AS weight,
        CASE WHEN oldest.waited > 0 THEN least(3, floor(oldest.waited / ageing.step)) ELSE 0 END::int4 AS lift,
        coalesce(oldest.waited, 0) AS waited
-  FROM pgtask.lanes lane
+  FROM (SELECT l.queue, l.priority, count(*) OVER (PARTITION BY l.queue) > 1 AS contested FROM pgtask.lanes l) lane
   LEFT JOIN pgtask.queues q ON q.name = lane.queue
   LEFT JOIN (SELECT nullif((s.value #>> '{}')::float8, 0) AS step FROM pgtask.settings s WHERE s.name = 'ageing_step') ageing
          ON true
@@ -25,7 +25,7 @@ SELECT lane.queue, lane.priority, coalesce(q.priority, 0)::int2 AS queue_priorit
                  WHERE j.queue = lane.queue AND j.priority = lane.priority AND j.scheduled_at <= now()
                  ORDER BY j.scheduled_at
                  LIMIT 100) due
-         WHERE due.status = 'pending' AND ageing.step > 0
+         WHERE due.status = 'pending' AND lane.contested AND ageing.step > 0
          ORDER BY due.scheduled_at
          LIMIT 1
        ) oldest ON true
