@@ -201,12 +201,13 @@ def test_inline_mode_and_the_database_agree_on_retries(
         for _ in range(5):
             if drain(app):
                 record = job.refresh().record
-                left = number(
+                waits = number(
                     connection,
-                    "SELECT extract(epoch FROM scheduled_at - now()) FROM pgtask.all_jobs WHERE id = %s",
+                    "SELECT extract(epoch FROM j.scheduled_at - max(r.finished_at)) * 1000 FROM pgtask.all_jobs j "
+                    "JOIN pgtask.runs r ON r.job_id = j.id WHERE j.id = %s GROUP BY j.scheduled_at",
                     [job.id],
                 )
-                seen.append((record.status, left if record.status == "retrying" else 0))
+                seen.append((record.status, waits / 1000 if record.status == "retrying" else 0))
             advance(app, "2h")
 
     assert [status for status, _ in seen] == [status for status, _ in expected]
