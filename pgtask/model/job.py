@@ -44,6 +44,11 @@ class JobRecord:
     traceback: str | None
     schedule_id: int | None = None
     tick_at: datetime | None = None
+    start_by: datetime | None = None
+    concurrency_key: str | None = None
+    unique_scope: str | None = None
+    unique_until: datetime | None = None
+    dead_letter: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

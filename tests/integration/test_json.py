@@ -153,7 +153,7 @@ def test_each_command_with_json_is_described() -> None:
 def test_keys_say_what_they_are_in() -> None:
     tables = [*OBJECTS.values(), *(keys for section in COMMANDS.values() for _, keys in section.tables)]
     for key, kind in [pair for table in tables for pair in table.items()]:
-        assert kind.startswith("time") == (key == "at" or key.endswith("_at")), key
+        assert kind.startswith("time") == (key in {"at", "start_by", "unique_until"} or key.endswith("_at")), key
         if kind.startswith("number"):
             assert key.endswith(UNITS) or key in SETTINGS | OF_NO_UNIT, key
 

@@ -31,6 +31,14 @@ VERSIONS = ROOT / "migrations" / "versions"
 LANDED = {
     "0001_initial.up.sql": "253ff5cda3e4bfd18a2416d6adb3b9d3822e98a8682afbb02143f3658bdf3486",
     "0001_initial.down.sql": "1edea17bc8a5c26d92f3d80ec5b9ad9a11081192692555ff3191e7a37868beee",
+    "0002_production.up.sql": "daaba82f4a40e69168b20d525e18682714249e201f83858537d5d53e96a93e26",
+    "0002_production.down.sql": "03b45af89a57e39f2a5a05001e710782529536145aa22df873489e3ba27dabef",
+    "0003_roles.up.sql": "3058317fd76450d1f989918287a7a17e9093e9bb66783aa7ab17e35b2afa36b9",
+    "0003_roles.down.sql": "3088da996f478d38ac5cc3d0cab922f89de50bd472ca97a824ece820e68b7a88",
+    "0004_schedules.up.sql": "6140468a46ff98785ba6cb478acee254bdb51586fbaee824741cede41ed28aaa",
+    "0004_schedules.down.sql": "c20dc578c4936e7d2abc62c450f69084a62436c864b2625a462c64edb950925b",
+    "0005_weights.up.sql": "a2b29ece03a1a4edb1237646d9729f019c30ad2c590931cd2ecfd18c8b6d62ab",
+    "0005_weights.down.sql": "e09de81b1b7d2bf37f85c0226e821e1ad1d6644a28a0850f8c0eb82125d0954e",
 }
 
 

@@ -13,12 +13,14 @@ WITH finished AS (
 INSERT INTO pgtask.runs (job_id, finished_at, started_at, scheduled_at, created_at, timeout, retry_delay, max_retry_delay,
                          attempt, retry_count, claims, max_retries, worker_id, executor, outcome, status, retry_strategy,
                          priority, crash_count, progress, final, queue, task, payload, unique_key, traceparent, tags,
-                         progress_message, result, cpu_seconds, peak_rss_bytes, schedule_id, tick_at)
+                         progress_message, result, cpu_seconds, peak_rss_bytes, schedule_id, tick_at, start_by, concurrency_key,
+                         scoped_key, unique_scope, unique_until, dead_letter)
 SELECT id, clock_timestamp() - make_interval(secs => (%(ended)s::float8[])[place]),
        clock_timestamp() - make_interval(secs => (%(started)s::float8[])[place]), scheduled_at,
        created_at, timeout, retry_delay, max_retry_delay, attempt, retry_count, attempt, max_retries, worker_id, executor,
        'completed', 'completed', retry_strategy, priority, crash_count, progress, true, queue, task, payload, unique_key,
        traceparent, tags, progress_message, (%(results)s::text[])[place]::jsonb, (%(cpu_seconds)s::float8[])[place]::real,
-       (%(peak_rss_bytes)s::int8[])[place], schedule_id, tick_at
+       (%(peak_rss_bytes)s::int8[])[place], schedule_id, tick_at, start_by, concurrency_key, scoped_key,
+       unique_scope, unique_until, dead_letter
   FROM finished
 RETURNING job_id;

@@ -71,7 +71,8 @@ WITH locked AS MATERIALIZED (
                              outcome, priority, final, queue, task, error_type, error, traceback, cpu_seconds,
                              peak_rss_bytes, status, created_at, timeout,
                              retry_delay, max_retry_delay, max_retries, retry_strategy, crash_count, progress, payload,
-                             unique_key, traceparent, tags, progress_message, schedule_id, tick_at)
+                             unique_key, traceparent, tags, progress_message, schedule_id, tick_at, start_by, concurrency_key,
+                             scoped_key, unique_scope, unique_until, dead_letter)
     SELECT d.id, clock_timestamp() - make_interval(secs => coalesce(d.ended, 0)),
            clock_timestamp() - make_interval(secs => d.began), d.scheduled_at, CASE WHEN d.began IS NOT NULL THEN d.attempt END,
            d.retries, d.attempt, %(worker_id)s::int4, %(executor)s::int4,
@@ -86,7 +87,8 @@ WITH locked AS MATERIALIZED (
                     ELSE 'failed' END::pgtask.job_status,
                d.created_at, d.timeout, d.retry_delay, d.max_retry_delay, d.max_retries, d.retry_strategy, d.crashes,
                d.progress, d.payload, d.unique_key, d.traceparent, d.tags, d.progress_message,
-               d.schedule_id, d.tick_at
+               d.schedule_id, d.tick_at, d.start_by, d.concurrency_key, d.scoped_key, d.unique_scope, d.unique_until,
+               d.dead_letter
       ) of_the_job ON d.ends
      WHERE d.began IS NOT NULL OR d.ends
     RETURNING 1

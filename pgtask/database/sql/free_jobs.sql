@@ -29,14 +29,16 @@ WITH owned AS MATERIALIZED (
     INSERT INTO pgtask.runs (job_id, finished_at, started_at, scheduled_at, created_at, timeout, retry_delay, max_retry_delay,
                              attempt, retry_count, claims, max_retries, worker_id, executor, outcome, status, retry_strategy,
                              priority, crash_count, progress, final, queue, task, payload, unique_key, traceparent, tags,
-                             progress_message, error_type, error, schedule_id, tick_at)
+                             progress_message, error_type, error, schedule_id, tick_at, start_by, concurrency_key, scoped_key,
+                             unique_scope, unique_until, dead_letter)
     SELECT o.id, clock_timestamp(), CASE WHEN o.started THEN o.started_at END, o.scheduled_at, f.created_at, f.timeout,
            f.retry_delay, f.max_retry_delay, CASE WHEN o.started THEN o.attempt END, o.retry_count, o.attempt, f.max_retries,
            o.worker_id, o.executor,
            CASE WHEN o.started THEN %(outcome)s::pgtask.run_outcome ELSE 'cancelled' END,
            CASE WHEN o.cancelled THEN 'cancelled'::pgtask.job_status END,
            f.retry_strategy, o.priority, f.crash_count, f.progress, o.cancelled, o.queue, o.task, f.payload, f.unique_key,
-           f.traceparent, f.tags, f.progress_message, %(error_type)s::text, %(error)s::text, f.schedule_id, f.tick_at
+           f.traceparent, f.tags, f.progress_message, %(error_type)s::text, %(error)s::text, f.schedule_id, f.tick_at,
+           f.start_by, f.concurrency_key, f.scoped_key, f.unique_scope, f.unique_until, f.dead_letter
       FROM owned o
       LEFT JOIN finished f ON f.id = o.id
      WHERE o.started OR o.cancelled
