@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
+from pgtask.database.claims import START, ClaimedRow, ClaimRequest
 from pgtask.database.outcomes import Completions, Endings
-from pgtask.database.work import START, ClaimedRow, ClaimRequest, Exchanged, WorkConnection
+from pgtask.database.work import Exchanged, WorkConnection
 from tests.rows import add_worker
 
 TASKS = ["t"]
