@@ -202,7 +202,7 @@ def test_a_queue_with_a_limit_of_none_starts_nothing_until_it_is_raised(workers:
 def test_floods_with_limits_and_without_do_not_starve_each_other(workers: Fleet, connection: Connection) -> None:
     limit(connection, "narrow", max_workers=2)
     rows.insert(connection, "work", {"seconds": 0}, count=4000, queue="wide")
-    rows.insert(connection, "work", {"seconds": 0}, count=2000, concurrency_key="k", queue="wide")
+    rows.insert(connection, "work", {"seconds": 0}, count=500, concurrency_key="k", queue="wide")
     rows.insert(connection, "work", {"seconds": 0}, count=2000, queue="narrow")
 
     start(workers, 1)
