@@ -219,9 +219,10 @@ class Lanes:
             picked.append(lane)
             if lane.kind.alone or len(picked) == LANES_PER_CLAIM:
                 break
-        # Those were tried before, and now let the others go first, once.
-        for limited in waiting:
-            limited.yielded = False
+        if not picked or picked[0].kind is Kind.PLAIN:
+            # All have had their turn before these: now theirs come again.
+            for limited in waiting:
+                limited.yielded = False
         return picked or list(waiting[:1])
 
     def timeout(self, queue: str) -> float | None:
