@@ -5,9 +5,9 @@
 -- Locks: pgtask.queues for a moment.
 
 -- GCRA: each start moves free_at on by the interval between two; a burst may be ahead of the clock by so many intervals. Without
--- a search_path of its own, so that it is inlined.
+-- a search_path of its own and as volatile as the clock, so that it is inlined.
 CREATE FUNCTION pgtask.rate_room(rate_limit integer, rate_period double precision, rate_burst integer, free_at timestamptz)
-    RETURNS integer LANGUAGE sql STABLE AS $$
+    RETURNS integer LANGUAGE sql VOLATILE AS $$
     SELECT CASE WHEN rate_limit IS NOT NULL
                 THEN greatest(0, floor(rate_burst + 1e-6 - rate_limit / rate_period
                      * extract(epoch FROM greatest(free_at, clock_timestamp()) - clock_timestamp())::float8))::integer END;
