@@ -92,7 +92,8 @@ def add(name: str, expression: str, task: str, payload: tuple[str, ...], json_ou
     Nothing is enqueued for the time before.
     """
     text = encode(read_payload(payload))
-    schedule = Schedule(name=name, expression=expression, task=task, payload=text, **chosen(options))
+    own = {name: value for name, value in chosen(options).items() if value is not None}
+    schedule = Schedule(name=name, expression=expression, task=task, payload=text, **own)
     with connected() as connection:
         store.create_schedule(connection, schedule)
         _print_schedule(store.read_schedule(connection, name), json_output, "added")
@@ -108,8 +109,9 @@ def add(name: str, expression: str, task: str, payload: tuple[str, ...], json_ou
 def set_schedule(name: str, payload: str | None, json_output: bool, **options: Any) -> None:
     """Change a schedule.
 
-    Nothing is enqueued for the past. The word inherit takes a value of its own back. What is changed
-    about a schedule that is declared in code holds until that declaration changes.
+    Nothing is enqueued for the past. The word inherit takes a value of its own back, with --seconds for
+    an expression of five fields again. What is changed about a schedule that is declared in code holds
+    until that declaration changes.
     """
     changes = chosen(options)
     if payload is not None:
