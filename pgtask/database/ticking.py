@@ -19,6 +19,7 @@ _CANCEL = statements.load("cancel_jobs")
 _FIRE = statements.load("fire_ticks")
 _ADVANCE = statements.load("advance_schedules")
 _NEXT_DUE = statements.load("next_due_schedule")
+_HEED_CLOCK = statements.load("heed_clock")
 _ORPHAN = statements.load("orphan_schedules")
 
 
@@ -64,10 +65,11 @@ class Advance(NamedTuple):
 
 
 class Orphaned(NamedTuple):
-    """A schedule that its application no longer declares."""
+    """A schedule that its application no longer declares, or one that it does declare after all."""
 
     name: str
     application: str
+    orphaned: bool
 
 
 def lock_due(connection: Connection, limit: int, ids: Sequence[int] | None = None) -> list[DueSchedule]:
@@ -114,7 +116,14 @@ def next_due_in(connection: Connection) -> float | None:
         return cursor.execute(_NEXT_DUE).fetchone()
 
 
+def heed_clock(connection: Connection) -> list[str]:
+    """Plans schedules anew that a clock, since put back, has taken into the future; returns their names."""
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(_HEED_CLOCK).fetchall()
+
+
 def mark_orphans(connection: Connection) -> list[Orphaned]:
-    """Marks the schedules that no live worker of their application declares any more; returns them."""
+    """Marks the schedules that no live worker of their application declares any more, and takes the mark from those that
+    one does declare; returns both."""
     with connection.cursor(row_factory=class_row(Orphaned)) as cursor:
         return cursor.execute(_ORPHAN).fetchall()

@@ -132,6 +132,38 @@ def test_an_application_without_workers_orphans_nothing(connection: Connection) 
     assert orphans(connection) == set()
 
 
+def test_what_a_worker_declares_is_no_orphan_once_it_is_back(connection: Connection) -> None:
+    old, new = add_worker(connection), add_worker(connection)
+    declare(connection, old, APP, [])
+    declare(connection, new, APP, [schedule()])
+    # An outage outlasts all leases, and the old one is the first to renew its own.
+    expire(connection, new)
+    assert orphans(connection) == {"nightly"}
+    pass_time(connection, stored(connection), 3600)
+
+    connection.execute("UPDATE pgtask.workers SET expires_at = now() + interval '30 s' WHERE id = %s", [new])
+    assert orphans(connection) == set()
+    fire_due(connection)
+    assert ticks(connection, stored(connection)) == []
+    pass_time(connection, stored(connection), 11)
+    fire_due(connection)
+    assert [tick.outcome for tick in ticks(connection, stored(connection))] == ["fired"]
+
+
+def test_who_looks_for_orphans_waits_for_nobody(database: str, connection: Connection) -> None:
+    old, new = add_worker(connection), add_worker(connection)
+    declare(connection, old, APP, [])
+    declare(connection, new, APP, [schedule()])
+    expire(connection, new)
+    connection.execute("SET lock_timeout = '1 ms'")
+    with psycopg.connect(database) as slow:
+        slow.execute("BEGIN")
+        declare(slow, add_worker(connection), APP, [schedule()])
+        assert mark_orphans(connection) == []
+        slow.commit()
+    assert orphans(connection) == set(), "nor marks what is being declared"
+
+
 def test_workers_that_start_together_declare_the_same_in_peace(database: str, connection: Connection) -> None:
     first, second = add_worker(connection), add_worker(connection)
     refused: list[list[str]] = []

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import psycopg
 import pytest
 
+from pgtask.database import ticking
 from pgtask.database.connection import connect
 from pgtask.engine import scheduler
 from pgtask.engine.scheduler import Scheduler, fire_due
@@ -25,6 +26,12 @@ def outcomes(connection: Connection, id: int) -> list[str]:
 
 def start(connection: Connection, id: int) -> None:
     connection.execute("UPDATE pgtask.jobs SET status = 'running' WHERE id = %s", [id])
+
+
+def in_future(connection: Connection, seconds: float) -> datetime:
+    row = connection.execute("SELECT now() + make_interval(secs => %s)", [seconds]).fetchone()
+    assert row is not None
+    return row[0]  # type: ignore[no-any-return]
 
 
 # Firing
@@ -314,6 +321,47 @@ def test_a_job_that_is_refused_holds_up_nobody(connection: Connection) -> None:
     assert fire_due(connection) == 2
     assert "no_evil" in column(connection, bad, "error")
     assert (ticks(connection, bad), outcomes(connection, good)) == ([], ["fired"])
+
+
+@pytest.mark.parametrize("edit", ["task = 'good'", "updated_at = now()"])
+def test_an_edit_gives_a_schedule_whose_job_was_refused_another_chance(connection: Connection, edit: str) -> None:
+    connection.execute("ALTER TABLE pgtask.jobs ADD CONSTRAINT no_evil CHECK (task <> 'evil')")
+    id = add(connection, age=11, task="evil")
+    fire_due(connection)
+    assert column(connection, id, "error")
+    pass_time(connection, id, 60)
+    connection.execute("ALTER TABLE pgtask.jobs DROP CONSTRAINT no_evil")
+    connection.execute(f"UPDATE pgtask.schedules SET {edit}".encode())
+    assert column(connection, id, "error") is None
+    fire_due(connection)
+    assert ticks(connection, id) == [], "nothing of the time when it was broken"
+    pass_time(connection, id, 11)
+    fire_due(connection)
+    assert outcomes(connection, id) == ["fired"]
+
+
+def test_a_clock_that_was_put_back_silences_no_schedule(connection: Connection) -> None:
+    ahead, weekly = add(connection, "@every 10s", age=25), add(connection, "@every 7d")
+    fire_due(connection)
+    pass_time(connection, ahead, -86400)
+    fire_due(connection)
+    assert column(connection, ahead, "next_tick_at") > in_future(connection, 3600)
+    before = column(connection, weekly, "next_tick_at")
+
+    assert ticking.heed_clock(connection) == ["schedule @every 10s"]
+    fire_due(connection)
+    assert column(connection, ahead, "next_tick_at") < in_future(connection, 3600)
+    assert column(connection, weekly, "next_tick_at") == before
+    assert ticking.heed_clock(connection) == []
+
+
+def test_an_edit_plans_from_now_even_if_the_clock_was_put_back(connection: Connection) -> None:
+    id = add(connection, "@every 10s", age=25, name="s")
+    fire_due(connection)
+    pass_time(connection, id, -86400)
+    connection.execute("SELECT pgtask.pause_schedule('s', 'me'), pgtask.resume_schedule('s')")
+    fire_due(connection)
+    assert column(connection, id, "next_tick_at") < in_future(connection, 3600)
 
 
 def test_a_tick_and_its_job_are_there_together_or_not_at_all(connection: Connection) -> None:
