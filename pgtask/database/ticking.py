@@ -15,6 +15,7 @@ from pgtask.model.overlap import Live
 
 _LOCK_DUE = statements.load("lock_due_schedules")
 _FIND_JOBS = statements.load("find_schedule_jobs")
+_WAIT_BRIEFLY = statements.load("wait_briefly")
 _CANCEL = statements.load("cancel_jobs")
 _FIRE = statements.load("fire_ticks")
 _ADVANCE = statements.load("advance_schedules")
@@ -89,19 +90,20 @@ def live_jobs(connection: Connection, schedule_ids: Sequence[int]) -> dict[int, 
 
 
 def cancel_jobs(connection: Connection, ids: Iterable[int]) -> None:
-    """Cancels jobs; those that run are asked to stop."""
+    """Cancels jobs; those that run are asked to stop. In a transaction, which does not wait long for one that others hold:
+    all schedules would wait with it."""
     wanted = sorted(ids)
     if wanted:
+        connection.execute(_WAIT_BRIEFLY)
         connection.execute(_CANCEL, {"ids": wanted})
 
 
-def write(connection: Connection, ticks: Sequence[Tick], advances: Sequence[Advance]) -> int:
-    """Writes ticks and the jobs of those that fire; returns how many were made. A tick that is there makes none."""
-    made = 0
+def write(connection: Connection, ticks: Sequence[Tick], advances: Sequence[Advance]) -> set[int]:
+    """Writes ticks and the jobs of those that fire; returns the schedules of these jobs. A tick that is there makes none."""
+    made = set()
     if ticks:
         names = ("schedule_ids", "tick_ats", "delays", "outcomes", "backfills", "reasons")
-        row = connection.execute(_FIRE, _columns(names, ticks)).fetchone()
-        made = int(row[0]) if row else 0
+        made = {row[0] for row in connection.execute(_FIRE, _columns(names, ticks))}
     connection.execute(_ADVANCE, _columns(("ids", "due_afters", "next_tick_ats", "last_tick_ats", "errors"), advances))
     return made
 

@@ -152,15 +152,16 @@ def _fire(connection: Connection, due: Sequence[DueSchedule]) -> None:
             advances.append(_broken(schedule, text))
     bound = [schedule.id for schedule, found in reckoned if found.due and schedule.overlap != Overlap.ALLOW]
     live = ticking.live_jobs(connection, bound)
-    cancelled: list[int] = []
+    replaced: dict[int, list[int]] = {}
     for schedule, found in reckoned:
         fired, cancel = _judge(schedule, found.due, live.get(schedule.id, Live()))
         ticks += fired
-        cancelled += cancel
+        replaced[schedule.id] = cancel
         last = max((tick.tick_at for tick in fired if tick.outcome == "fired"), default=None)
         advances.append(Advance(schedule.id, found.due_after, found.next_tick_at, last, None))
-    ticking.cancel_jobs(connection, cancelled)
-    ticking.write(connection, ticks, advances)
+    made = ticking.write(connection, ticks, advances)
+    # A job ends only for one that takes its place: a tick that is there already makes none.
+    ticking.cancel_jobs(connection, [job for id in made for job in replaced[id]])
 
 
 def _judge(schedule: DueSchedule, due: Sequence[DueTick], live: Live) -> tuple[list[Tick], list[int]]:

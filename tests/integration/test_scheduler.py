@@ -291,6 +291,35 @@ def test_cancel_running_leaves_only_the_newest(connection: Connection) -> None:
     assert connection.execute(ended).fetchall() == [(waiting,)]
 
 
+def test_cancel_running_ends_no_job_for_a_tick_that_fired_before(connection: Connection) -> None:
+    id = add(connection, age=11, overlap="cancel_running")
+    fire_due(connection)
+    made = jobs(connection, id)
+    connection.execute("UPDATE pgtask.schedules SET due_after = anchor, next_tick_at = anchor")
+    fire_due(connection)
+    assert jobs(connection, id) == made != []
+
+
+def test_a_job_that_somebody_holds_keeps_only_its_own_schedule_waiting(
+    database: str, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    held, other = add(connection, age=11, overlap="cancel_running"), add(connection, "@every 9s", overlap="allow")
+    fire_due(connection)
+    (job,) = jobs(connection, held)
+    pass_time(connection, held, 11)
+    pass_time(connection, other, 10)
+    connection.execute("SET statement_timeout = '5 s'")
+    with psycopg.connect(database) as holder:
+        holder.execute("SELECT FROM pgtask.jobs WHERE id = %s FOR UPDATE", [job])
+        assert fire_due(connection) == 1
+        assert outcomes(connection, held) == ["fired"]
+        assert "fired" in outcomes(connection, other)
+    assert "due to lock timeout" in caplog.text, "and not until the statement is ended"
+    fire_due(connection)
+    assert outcomes(connection, held) == ["fired", "fired"]
+    assert job not in jobs(connection, held)
+
+
 def test_jobs_of_other_schedules_do_not_count(connection: Connection) -> None:
     one, other = (add(connection, age=11, name=name, overlap="skip") for name in "ab")
     fire_due(connection)
