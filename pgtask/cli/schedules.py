@@ -34,7 +34,7 @@ from pgtask.cli.schedule_views import (
     upcoming_as_json,
     upcoming_of,
 )
-from pgtask.cli.text import clean, instant
+from pgtask.cli.text import as_json, clean, instant
 from pgtask.database import schedules as store
 from pgtask.model.cron import Seconds
 from pgtask.model.errors import ScheduleError
@@ -138,7 +138,8 @@ def show(name: str, json_output: bool) -> None:
         return
     if not on_terminal():
         for title, value in record_as_json(schedule).items():
-            print_plain(title, ",".join(value) if isinstance(value, list) else value)
+            shown = as_json(value, None) if title == "payload" else value
+            print_plain(title, ",".join(shown) if isinstance(shown, list) else shown)
         for tick in ticks:
             print_plain("tick", *((column.plain or column.show)(tick) for column in TICK_COLUMNS))
         return

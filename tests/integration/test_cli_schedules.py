@@ -134,7 +134,9 @@ def test_a_schedule_shows_its_next_ticks_and_what_came_of_the_latest(database: s
     terminal = on_terminal(database, "schedules", "show", "s", columns=120)
     assert "every 10 s" in terminal
     assert "overlap is queue_one" in terminal
-    assert ["name", "s"] in lines(run(database, "schedules", "show", "s"))
+    plain = lines(run(database, "schedules", "show", "s"))
+    assert ["name", "s"] in plain
+    assert ["payload", '{"a": 1}'] in plain
 
 
 def test_pausing_and_resuming_and_running(database: str, connection: Connection) -> None:
