@@ -72,7 +72,7 @@ def _apply(rules: RetryRules | None, attempt: Attempt, error: BaseException) -> 
         # Whoever looks at a job with retries left must see why it has failed for good.
         attempt.error = f"{attempt.error} (not retried: {rule} of its task)"
     else:
-        attempt.delay = rules.delay(attempt.retry_count)
+        attempt.delay, attempt.advised = rules.delay(attempt.retry_count), True
 
 
 def _verdict(attempt: Attempt, verdict: Verdict) -> None:
