@@ -25,7 +25,8 @@ class Completions:
 @dataclass(slots=True)
 class Endings:
     """Attempts that ended otherwise. `finals` ends the job whatever retries are left; `delays` (seconds) replaces the
-    backoff, where it is `advised` only that of a job without a policy of its own; `started` None means that the attempt never began."""
+    backoff, where it is `advised` only that of a job without a policy of its own; `started` None means that the attempt
+    never began."""
 
     ids: list[int] = field(default_factory=list)
     attempts: list[int] = field(default_factory=list)

@@ -90,8 +90,8 @@ def live_jobs(connection: Connection, schedule_ids: Sequence[int]) -> dict[int, 
 
 
 def cancel_jobs(connection: Connection, ids: Iterable[int]) -> None:
-    """Cancels jobs; those that run are asked to stop. In a transaction, which does not wait long for one that others hold:
-    all schedules would wait with it."""
+    """Cancels jobs; those that run are asked to stop. The transaction does not wait long for what others hold: all
+    schedules would wait with it."""
     wanted = sorted(ids)
     if wanted:
         connection.execute(_WAIT_BRIEFLY)
@@ -99,7 +99,7 @@ def cancel_jobs(connection: Connection, ids: Iterable[int]) -> None:
 
 
 def write(connection: Connection, ticks: Sequence[Tick], advances: Sequence[Advance]) -> set[int]:
-    """Writes ticks and the jobs of those that fire; returns the schedules of these jobs. A tick that is there makes none."""
+    """Writes ticks and the jobs of those that fire; returns whose jobs these are. A tick that is there makes none."""
     made = set()
     if ticks:
         names = ("schedule_ids", "tick_ats", "delays", "outcomes", "backfills", "reasons")
@@ -125,7 +125,7 @@ def heed_clock(connection: Connection) -> list[str]:
 
 
 def mark_orphans(connection: Connection) -> list[Orphaned]:
-    """Marks the schedules that no live worker of their application declares any more, and takes the mark from those that
-    one does declare; returns both."""
+    """Marks the schedules that no live worker of their application declares any more, and takes the mark from those
+    that one does declare; returns both."""
     with connection.cursor(row_factory=class_row(Orphaned)) as cursor:
         return cursor.execute(_ORPHAN).fetchall()

@@ -40,8 +40,10 @@ def returned(attempt: Attempt, value: Any) -> None:
         _fail(attempt, error, error.__traceback__)
 
 
-def raised(attempt: Attempt, error: BaseException, rules: RetryRules | None = None) -> None:
-    """The handler raised `error`; `rules` are its task's."""
+def raised(
+    attempt: Attempt, error: BaseException, rules: RetryRules | None = None, *, account: str | None = None
+) -> None:
+    """The handler raised `error`; `rules` are its task's. `account` is told in place of what the error says."""
     if isinstance(error, Verdict):
         _verdict(attempt, error)
     elif isinstance(error, JobTimeout):
@@ -54,6 +56,8 @@ def raised(attempt: Attempt, error: BaseException, rules: RetryRules | None = No
         attempt.final = True
     else:
         _fail(attempt, error, error.__traceback__)
+        if account is not None:
+            attempt.error = clean_text(account, MAX_ERROR)
         _apply(rules, attempt, error)
 
 

@@ -171,9 +171,9 @@ def test_inherit_takes_back_what_a_schedule_may_have_none_of(database: str, conn
     six = ("--seconds", "first", "--tag", "a", "--tag", "b", "-q", "mail", "--timeout", "5s", "--max-retries", "1")
     made = answer(run(database, "schedules", "add", "s", "0 0 7 * * *", "t", *six, "--json"))
     assert (made["seconds"], made["tags"]) == ("first", ["a", "b"])
-    back = ("--seconds", "inherit", "--tag", "inherit", "-q", "inherit", "--timeout", "inherit")
-    back += ("--max-retries", "inherit", "--task", "inherit", "--expression", "0 7 * * *")
-    changed = answer(run(database, "schedules", "set", "s", *back, "--json"))
+    options = ("--seconds", "--tag", "-q", "--timeout", "--max-retries", "--task")
+    back = [word for option in options for word in (option, "inherit")]
+    changed = answer(run(database, "schedules", "set", "s", *back, "--expression", "0 7 * * *", "--json"))
     names = ("seconds", "tags", "queue", "timeout", "max_retries", "task", "expression")
     assert [changed[name] for name in names] == [None, None, None, None, None, "inherit", "0 7 * * *"]
     plain = answer(run(database, "schedules", "add", "plain", "@daily", "t", "--tag", "inherit", "--json"))

@@ -1,6 +1,7 @@
 -- Ends attempts that did not complete: retries the job with its backoff, gives it back, or finishes it for good.
 -- Policy: the job's own, else its task's (as an advised delay is), else its queue's, else the built-in one. A started attempt
--- leaves a run; one that never started (started IS NULL) leaves none unless it is the job's end. A cancel request ends the job whatever the outcome.
+-- leaves a run; one that never started (started IS NULL) leaves none unless it is the job's end. A cancel request ends the job
+-- whatever the outcome.
 -- A crashed job is quarantined at its last crash (setting max_crashes), until then a suspect; a suspect whose attempt did end is
 -- one no longer. Fenced by (id, attempt, worker); the rows are locked first, so that a cancel request under way is seen or waits.
 -- The ids must ascend and nothing is joined by id, see complete_jobs.sql: besides, each such join of two lists compares each
