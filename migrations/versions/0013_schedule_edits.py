@@ -2,8 +2,8 @@
 
 from pgtask.migrations.scripts import run
 
-revision = "0012"
-down_revision = "0006"
+revision = "0013"
+down_revision = "0012"
 
 
 def upgrade() -> None:
