@@ -47,6 +47,13 @@ def test_a_declaration_becomes_a_schedule(connection: Connection) -> None:
     assert ticks(connection, id) == []
 
 
+def test_whatever_may_be_declared_can_be_written(connection: Connection) -> None:
+    longest = schedule("n" * 200, queue="q" * 128, tags=("t",) * 444, max_retries=2**31 - 1)
+    longest.check()
+    assert declare(connection, add_worker(connection), APP, [longest]) == []
+    assert column(connection, stored(connection, "n" * 200), "queue") == "q" * 128
+
+
 def test_declaring_again_changes_nothing(connection: Connection) -> None:
     worker = add_worker(connection)
     declare(connection, worker, APP, [schedule()])

@@ -59,6 +59,13 @@ def test_a_call_declares_a_schedule_with_arguments() -> None:
         ("@daily", {"name": ""}, ScheduleError, "1 to 200"),
         ("@daily", {"priority": 1000}, ScheduleError, "1000"),
         ("@daily", {"max_retries": -2}, ScheduleError, "max_retries"),
+        ("@daily", {"max_retries": 2**31}, ScheduleError, "max_retries 2147483648 is out of range"),
+        ("@daily", {"queue": ""}, ScheduleError, "1 to 128 bytes"),
+        ("@daily", {"queue": "ü" * 65}, ScheduleError, "1 to 128 bytes"),
+        ("@daily", {"tags": ["x" * 4000]}, ScheduleError, "up to 4000 bytes"),
+        ("@daily", {"name": "a\0b"}, ScheduleError, "U[+]0000"),
+        ("@daily", {"queue": "a\0b"}, ScheduleError, "U[+]0000"),
+        ("@daily", {"tags": ["a", "\0"]}, ScheduleError, "U[+]0000"),
         ("@daily", {"starts_at": datetime(2026, 1, 1)}, ScheduleError, "aware"),  # noqa: DTZ001
         (
             "@daily",
