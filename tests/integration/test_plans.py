@@ -224,7 +224,7 @@ def test_suspects_are_found_by_their_index(hot: Connection, connection: Connecti
 
 
 def test_a_sweep_probes_each_lane_by_its_index(hot: Connection) -> None:
-    plan = explain(hot, "sweep_lanes", queues=None)
+    plan = explain(hot, "sweep_lanes", queues=None, tasks=["t"])
 
     assert plan["Actual Rows"] == 2
     assert {index for _, index in scans(plan)} == {"jobs_lane", "jobs_keyed"}

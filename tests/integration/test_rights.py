@@ -264,7 +264,7 @@ def test_queues_without_number_do_not_reach_a_worker_that_names_its_own(
             "INSERT INTO pgtask.jobs (task, queue, priority) SELECT 't', 'q' || n, 100 FROM generate_series(1, 999) n"
         )
 
-    lanes = make_work().connection.sweep(["default", "other"])
+    lanes = make_work().connection.sweep(["default", "other"], ["t"])
 
     assert [(lane.queue, lane.priority) for lane in lanes] == [("default", 1)]
 
