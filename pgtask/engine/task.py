@@ -266,8 +266,8 @@ class BoundTask:
             raise PayloadError("enqueue_many takes no unique_key: it would let only the first job in")
         if self._job.unique_by is not None:
             raise PayloadError(
-                f"Task {self._job.task}: enqueue_many takes no unique jobs. Enqueue them one by one, in one transaction "
-                "if it is to be all or none, or say options(unique_by=False)."
+                f"Task {self._job.task}: enqueue_many takes no unique jobs. Enqueue them one by one, in a transaction "
+                "for all or none, or say options(unique_by=False)."
             )
         texts = [self._task.encode(payload) for payload in payloads]
         return self._task.app.enqueue_many_encoded(self._job, texts, self._connection)
