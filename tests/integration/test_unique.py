@@ -41,7 +41,7 @@ def enqueue(connection: Connection, task: str = "t", **options: Any) -> tuple[in
     )
     row = connection.execute(query).fetchone()
     assert row is not None
-    return row
+    return int(row[0]), str(row[1])
 
 
 def _value(value: Any) -> sql.Composable:
@@ -123,7 +123,7 @@ def test_how_long_a_key_is_held(kind: str, become: Become, work: Work, connectio
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("become", [None, running, completed, failed], ids=["waits", "runs", "completed", "failed"])
 def test_a_window_ends_any_hold(scope: str, become: Become | None, work: Work, connection: Connection) -> None:
-    options = {"unique_scope": scope, "unique_window": timedelta(minutes=10)}
+    options: dict[str, Any] = {"unique_scope": scope, "unique_window": timedelta(minutes=10)}
     first, _ = enqueue(connection, **options)
     row = live(connection, first)
     assert row["unique_until"] - row["created_at"] == timedelta(minutes=10)
