@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import psycopg
+import pytest
 
 from pgtask import PgTask, Unique
 from tests import rows
@@ -58,29 +59,29 @@ def test_a_job_that_runs_keeps_its_key_in_the_other_scopes(workers: Fleet, conne
     assert answers == {"plain": "created", "active": "created", "until_success": "held", "always": "held"}
 
 
-def test_a_job_that_is_put_off_runs_once_and_one_that_is_replaced_at_once(
-    workers: Fleet, connection: Connection
-) -> None:
+@pytest.mark.parametrize("scope", ["active", "waiting", "always"])
+def test_a_job_that_is_due_all_at_once_is_found(scope: str, workers: Fleet, connection: Connection) -> None:
     workers.start("--processes", "1")
-    for kind in ("", ", unique_scope => 'waiting'", ", unique_scope => 'always'"):
-        options = f"unique_key => 'k{kind.count('waiting')}'{kind}"
+
+    def until_later(key: str) -> tuple[str, int]:
+        options = f"unique_key => '{key}', unique_scope => '{scope}'"
         first, _ = enqueue(connection, "quick", f"{options}, delay => '1 h'")
         # Workers look past the place where it will be.
         (other,) = rows.insert(connection, "quick")
-        eventually(lambda other=other: rows.final(connection, other), PATIENCE)
-        for _ in range(5):
-            answer = enqueue(connection, "quick", f"{options}, delay => '1 h', on_conflict => 'reschedule'")
-            assert answer == (first, "rescheduled")
-        assert rows.job(connection, first)
+        eventually(lambda: rows.final(connection, other), PATIENCE)
+        return options, first
 
-        past = "on_conflict => 'reschedule', delay => '1 h', max_wait => '0 s'"
-        assert enqueue(connection, "quick", f"{options}, {past}") == (first, "rescheduled")
+    options, first = until_later("k")
+    for _ in range(3):
+        answer = enqueue(connection, "quick", f"{options}, delay => '1 h', on_conflict => 'reschedule'")
+        assert answer == (first, "rescheduled")
+    bounded = "on_conflict => 'reschedule', delay => '1 h', max_wait => '0 s'"
+    assert enqueue(connection, "quick", f"{options}, {bounded}") == (first, "rescheduled")
+    eventually(lambda: rows.final(connection, first), PATIENCE)
 
-        eventually(lambda first=first: rows.final(connection, first), PATIENCE)
-        connection.execute("DELETE FROM pgtask.unique_keys")
-        second, _ = enqueue(connection, "quick", f"{options}, delay => '1 h'")
-        assert enqueue(connection, "quick", f"{options}, on_conflict => 'replace'") == (second, "replaced")
-        eventually(lambda second=second: rows.final(connection, second), PATIENCE)
+    options, second = until_later("l")
+    assert enqueue(connection, "quick", f"{options}, on_conflict => 'replace'") == (second, "replaced")
+    eventually(lambda: rows.final(connection, second), PATIENCE)
     assert workers.ledger.twice() == []
 
 
