@@ -113,5 +113,5 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION pgtask.enqueue FROM PUBLIC;
-DROP FUNCTION pgtask.enqueue_or_find, pgtask.check_unique, pgtask.meet_holder, pgtask.take_key, pgtask.look_again,
+DROP FUNCTION pgtask.enqueue_or_find, pgtask.check_unique, pgtask.meet_holder, pgtask.take_key,
     pgtask.holds_key, pgtask.payload_key;

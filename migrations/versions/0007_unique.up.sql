@@ -43,7 +43,8 @@ BEGIN
 END
 $$;
 
--- Takes a scoped key for a job. Returns NULL when the job has it now, else the job that holds it.
+-- Takes a scoped key for a job. Returns NULL when the job has it now, else the job that holds it. It looks again only where a row
+-- was deleted in between: one that a transaction of a higher isolation level cannot see fails that with a serialization error.
 CREATE FUNCTION pgtask.take_key(unique_key text, job_id bigint, scope pgtask.unique_scope, expires_at timestamptz) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pgtask, pg_temp AS $$
 #variable_conflict use_variable
@@ -68,19 +69,7 @@ BEGIN
              WHERE k.unique_key = take_key.unique_key;
             RETURN NULL;
         END IF;
-        PERFORM pgtask.look_again();
     END LOOP;
-END
-$$;
-
--- What stood in the way is gone, or cannot be seen: then a transaction whose view stays as it is must be begun anew.
-CREATE FUNCTION pgtask.look_again() RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pgtask, pg_temp AS $$
-BEGIN
-    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
-        RAISE EXCEPTION 'could not serialize access: another transaction has the unique key'
-            USING ERRCODE = 'serialization_failure', HINT = 'Retry the transaction.';
-    END IF;
 END
 $$;
 
@@ -235,7 +224,6 @@ BEGIN
             answer := pgtask.meet_holder(holder, job, coalesce(on_conflict, 'skip'), max_wait);
             RETURN;
         END IF;
-        PERFORM pgtask.look_again();
         job.id := nextval('pgtask.jobs_id_seq');
     END LOOP;
 END
@@ -339,7 +327,7 @@ BEGIN
     EXECUTE format('DROP FUNCTION %s', former);
 END
 $$;
-REVOKE ALL ON FUNCTION pgtask.payload_key, pgtask.holds_key, pgtask.take_key, pgtask.look_again, pgtask.meet_holder,
+REVOKE ALL ON FUNCTION pgtask.payload_key, pgtask.holds_key, pgtask.take_key, pgtask.meet_holder,
     pgtask.check_unique, pgtask.enqueue_or_find, pgtask.enqueue FROM PUBLIC;
 
 -- A job that comes back takes its scoped key again, unless another one has it by now.
