@@ -541,18 +541,23 @@ def test_a_job_that_is_retried_by_hand_has_its_key_again(
     )
 
 
-def test_a_retry_and_a_deletion_of_one_job_come_after_another(
+def test_a_retry_and_a_deletion_of_one_job_cannot_wait_for_each_other(
     database: str, work: Work, connection: Connection
 ) -> None:
     id, _ = enqueue(connection, unique_scope="always")
     failed(work, connection, id)
-    with psycopg.connect(database) as retrying, psycopg.connect(database, autocommit=True) as deleting:
-        retrying.execute("SELECT pgtask.retry(%s)", [id])
-        thread, answers = beside(lambda: bulk.delete_jobs(deleting, [id]), deleting, connection)
-        retrying.commit()
+    ids = {"ids": [id]}
+    with psycopg.connect(database) as deleting, psycopg.connect(database, autocommit=True) as retrying:
+        deleting.execute(bulk._LOCK_KEYS, ids)
+        thread, answers = beside(
+            lambda: retrying.execute("SELECT pgtask.retry(%s)", [id]).fetchone(), retrying, connection
+        )
+        deleting.execute(bulk._LOCK, ids)
+        assert deleting.execute(bulk._DELETE, ids).fetchall() == [(id,)]
+        deleting.commit()
         thread.join()
 
-    assert answers == [[(id, "deleted", None)]]
+    assert answers == [(None,)]
     assert keys(connection) == {}
 
 
