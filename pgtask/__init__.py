@@ -18,8 +18,10 @@ from pgtask.model.errors import (
     SchemaError,
     TaskError,
     TransactionError,
+    UniqueConflictError,
 )
 from pgtask.model.status import JobStatus
+from pgtask.model.unique import Unique
 from pgtask.model.verdict import Cancel, Discard, JobCancelled, JobTimeout, Retry, Snooze
 from pgtask.version import __version__ as __version__
 
@@ -48,4 +50,6 @@ __all__ = [
     "Task",
     "TaskError",
     "TransactionError",
+    "Unique",
+    "UniqueConflictError",
 ]

@@ -32,6 +32,7 @@ from pgtask.model.job import JobRecord
 from pgtask.model.payload import encode
 from pgtask.model.serialise import job_as_json
 from pgtask.model.status import JobStatus
+from pgtask.model.unique import CONFLICTS, SCOPES
 from pgtask.model.wording import duration
 
 FIRST_LOOK, LONGEST_WAIT = 0.02, 0.5
@@ -42,7 +43,8 @@ EXAMPLES = """\b
 Examples:
   pgtask enqueue echo message=hi
   pgtask enqueue email.send '{"to": "a@b.c"}' --queue mail --delay 5m
-  pgtask enqueue report.build year=2026 --wait"""
+  pgtask enqueue report.build year=2026 --wait
+  pgtask enqueue index.rebuild shop=7 --unique-by shop --delay 10s --on-conflict reschedule"""
 
 
 @click.command(epilog=EXAMPLES)
@@ -55,6 +57,16 @@ Examples:
 @click.option("--delay", type=parameters.duration, help="Run it this much later, as 90s or 1h30m.")
 @click.option("--at", "scheduled_at", type=parameters.time, help="Run it at this time (ISO 8601).")
 @click.option("--unique-key", metavar="KEY", help="Enqueue nothing while a live job has this key.")
+@click.option(
+    "--unique-by",
+    metavar="PATH",
+    multiple=True,
+    help="A key from the value at this path of the payload, as order.id; repeatable; . is all of it.",
+)
+@click.option("--unique-scope", type=click.Choice(SCOPES), help="Until when the key is held; active unless given.")
+@click.option("--unique-window", type=parameters.time_limit, metavar="DURATION", help="Hold it no longer than this.")
+@click.option("--on-conflict", type=click.Choice(CONFLICTS), help="What to do where it is held; skip unless given.")
+@click.option("--max-wait", type=parameters.duration, metavar="DURATION", help="Reschedule no later after the first.")
 @click.option("--max-retries", type=parameters.retries, metavar="NUMBER", help="Retries; 0 none, -1 without limit.")
 @click.option("--timeout", type=parameters.time_limit, metavar="DURATION", help="Longest run time of an attempt.")
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="Tag to find it by; repeatable.")
@@ -69,6 +81,7 @@ def enqueue(
     wait: bool,
     timeout_wait: float | None,
     json_output: bool,
+    unique_by: tuple[str, ...],
     **options: Any,
 ) -> int:
     """Enqueue a job for TASK.
@@ -81,12 +94,15 @@ def enqueue(
     if timeout_wait is not None and not wait:
         raise click.UsageError("--timeout-wait needs --wait.")
     text = encode(read_payload(payload))
+    paths = () if unique_by == (".",) else unique_by or None
 
     with connected() as connection:
         readable = jobs.may_read(connection)
         if wait and not readable:
             raise NotAllowedError("This database role may not read jobs, so it cannot --wait. Nothing was enqueued.")
-        enqueued = enqueue_by_name(connection, task, text, delay=delay, scheduled_at=scheduled_at, **options)
+        enqueued = enqueue_by_name(
+            connection, task, text, delay=delay, scheduled_at=scheduled_at, unique_by=paths, **options
+        )
         _hint(connection, enqueued, task)
         if wait:
             job = _await_end(connection, enqueued.id, timeout_wait)
@@ -141,7 +157,8 @@ def _parse_json(text: str) -> Any:
 
 def _hint(connection: Connection, enqueued: EnqueuedByName, task: str) -> None:
     if not enqueued.created:
-        note(f"Nothing enqueued: job {enqueued.id} is live and has this unique key.")
+        done = "" if enqueued.answer == "held" else f" and was {enqueued.answer}"
+        note(f"Nothing new enqueued: job {enqueued.id} holds this unique key{done}.")
         return
     with suppress(NotAllowedError):
         names = [known.name for known in list_tasks(connection)]

@@ -205,6 +205,8 @@ def _fields(job: JobRecord) -> list[tuple[str, str]]:
         ("Finished at", shown(job.finished_at)),
         ("Timeout", "" if job.timeout is None else duration(job.timeout)),
         ("Unique key", job.unique_key or ""),
+        ("Unique scope", job.unique_scope or ""),
+        ("Unique until", shown(job.unique_until)),
         ("Tags", ", ".join(job.tags or ())),
         ("Progress", progress_text(job)),
     ]

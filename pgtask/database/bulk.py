@@ -14,6 +14,7 @@ from pgtask.database.reading import in_words
 
 _CANCEL = statements.load("cancel_jobs")
 _RETRY = statements.load("retry_jobs")
+_LOCK_KEYS = statements.load("lock_job_keys")
 _LOCK = statements.load("lock_jobs")
 _DELETE = statements.load("delete_jobs")
 
@@ -52,12 +53,13 @@ def retry_jobs(connection: Connection, ids: Sequence[int]) -> list[Answer]:
 
 
 def delete_jobs(connection: Connection, ids: Sequence[int]) -> list[Answer]:
-    """Deletes jobs with their runs and logs.
+    """Deletes jobs with their runs and logs, which frees their unique keys, also those of jobs whose history is pruned.
 
     Answers `deleted`, or `running` for one that runs and was left alone.
     """
     with in_words(connection), connection.transaction():
         with connection.cursor(row_factory=tuple_row) as cursor:
+            cursor.execute(_LOCK_KEYS, {"ids": list(ids)})
             cursor.execute(_LOCK, {"ids": list(ids)})
             running = {row[0] for row in cursor if row[1] == "running"}
         with connection.cursor(row_factory=scalar_row) as ids_cursor:

@@ -11,16 +11,22 @@ from psycopg.rows import class_row
 from pgtask.database import statements
 from pgtask.database.connection import Connection
 from pgtask.database.reading import in_words
-from pgtask.model.errors import PayloadError
+from pgtask.model.errors import PayloadError, UniqueConflictError
 
 _ENQUEUE = statements.load("enqueue_by_name")
 
 
 class EnqueuedByName(NamedTuple):
-    """A job's id, and whether it was made now or held the unique key."""
+    """A job's id, and whether it was `created` now, or held the unique key and was `held` (left as it is), `replaced`
+    or `rescheduled`."""
 
     id: int
-    created: bool
+    answer: str
+
+    @property
+    def created(self) -> bool:
+        """Whether it was made now."""
+        return self.answer == "created"
 
 
 def enqueue_by_name(
@@ -36,10 +42,16 @@ def enqueue_by_name(
     max_retries: int | None = None,
     timeout: float | None = None,
     tags: tuple[str, ...] = (),
+    unique_by: tuple[str, ...] | None = None,
+    unique_scope: str | None = None,
+    unique_window: float | None = None,
+    on_conflict: str | None = None,
+    max_wait: float | None = None,
 ) -> EnqueuedByName:
     """Enqueues a job; what is None comes from its task. `payload` is the text of a JSON object.
 
-    Raises PayloadError when the database refuses a value.
+    Raises PayloadError when the database refuses a value, UniqueConflictError when another job holds the unique key and
+    `on_conflict` is "error".
     """
     values = {
         "task": task,
@@ -52,12 +64,24 @@ def enqueue_by_name(
         "max_retries": max_retries,
         "timeout": timeout,
         "tags": list(tags) or None,
+        "unique_by": None if unique_by is None else list(unique_by),
+        "unique_scope": unique_scope,
+        "unique_window": unique_window,
+        "on_conflict": "skip" if on_conflict == "error" else on_conflict,
+        "max_wait": max_wait,
     }
     with in_words(connection), connection.cursor(row_factory=class_row(EnqueuedByName)) as cursor:
         try:
             row = cursor.execute(_ENQUEUE, values).fetchone()
-        except (errors.DataError, errors.CheckViolation, errors.ProgramLimitExceeded) as error:
+        except (
+            errors.DataError,
+            errors.CheckViolation,
+            errors.ProgramLimitExceeded,
+            errors.UniqueViolation,
+        ) as error:
             message, hint = error.diag.message_primary or str(error), error.diag.message_hint
             raise PayloadError(f"The job was refused: {message}." + (f" {hint}" if hint else "")) from error
     assert row is not None
+    if on_conflict == "error" and not row.created:
+        raise UniqueConflictError(row.id)
     return row

@@ -11,10 +11,11 @@ from psycopg.rows import tuple_row
 
 from pgtask.database import statements
 from pgtask.database.reading import job_cursor
-from pgtask.model.errors import JobNotFoundError, JobStateError, PayloadError
+from pgtask.model.errors import JobNotFoundError, JobStateError, PayloadError, UniqueConflictError
 from pgtask.model.job import JobRecord, NewJob
 
 _ENQUEUE_ONE = statements.load("enqueue_job")
+_ENQUEUE_UNIQUE = statements.load("enqueue_unique")
 _ENQUEUE_MANY = statements.load("enqueue_jobs")
 _FIND_UNIQUE = statements.load("find_unique_job")
 _PAYLOAD_LIMIT = statements.load("payload_limit")
@@ -40,12 +41,13 @@ _REFUSALS = (
     psycopg.errors.DataError,
     psycopg.errors.CheckViolation,
     psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.UniqueViolation,
     UnicodeEncodeError,
 )
 
 
 class Enqueued(NamedTuple):
-    """The id of a job, and whether it was made now or is the live holder of the unique key."""
+    """The id of a job, and whether it was made now or is the holder of the unique key."""
 
     id: int
     created: bool
@@ -54,11 +56,14 @@ class Enqueued(NamedTuple):
 def enqueue(connection: psycopg.Connection[Any], job: NewJob, payload: str) -> Enqueued:
     """Inserts a job on a connection of anyone's, inside its transaction if one is open.
 
-    `payload` is the text of a JSON object. Raises PayloadError when it is too large or a column refuses a value.
+    `payload` is the text of a JSON object. Raises PayloadError when it is too large or a column refuses a value,
+    UniqueConflictError when another job holds the unique key and that is to be an error.
     """
     arguments = _arguments(job) | {"payload": payload}
     if len(payload) > _SURELY_ACCEPTED:
         _check_size(payload, _one(connection, _PAYLOAD_LIMIT, {}))
+    if not job.is_plain:
+        return _enqueued(job, _row(connection, _ENQUEUE_UNIQUE, _unique_arguments(arguments)))
     while True:
         row = _one(connection, _ENQUEUE_ONE, arguments)
         if row is not None:
@@ -73,6 +78,8 @@ async def enqueue_async(connection: psycopg.AsyncConnection[Any], job: NewJob, p
     arguments = _arguments(job) | {"payload": payload}
     if len(payload) > _SURELY_ACCEPTED:
         _check_size(payload, await _one_async(connection, _PAYLOAD_LIMIT, {}))
+    if not job.is_plain:
+        return _enqueued(job, await _row_async(connection, _ENQUEUE_UNIQUE, _unique_arguments(arguments)))
     while True:
         row = await _one_async(connection, _ENQUEUE_ONE, arguments)
         if row is not None:
@@ -82,24 +89,51 @@ async def enqueue_async(connection: psycopg.AsyncConnection[Any], job: NewJob, p
             return Enqueued(row, created=False)
 
 
+def _unique_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    by, on_conflict = arguments["unique_by"], arguments["on_conflict"]
+    # What is an error here is none there: it would spoil the caller's transaction.
+    return arguments | {
+        "unique_by": None if by is None else list(by),
+        "on_conflict": "skip" if on_conflict == "error" else on_conflict,
+    }
+
+
+def _enqueued(job: NewJob, row: tuple[Any, ...] | None) -> Enqueued:
+    assert row is not None
+    id, answer = row
+    if answer != "created" and job.on_conflict == "error":
+        raise UniqueConflictError(id)
+    return Enqueued(id, created=answer == "created")
+
+
 def _one(connection: psycopg.Connection[Any], query: bytes, arguments: dict[str, Any]) -> int | None:
-    # The caller's connection may have factories of its own for rows and cursors.
-    cursor = psycopg.Cursor(connection, row_factory=tuple_row)
-    try:
-        row = cursor.execute(query, arguments).fetchone()
-    except _REFUSALS as error:
-        raise _refused(error) from error
+    row = _row(connection, query, arguments)
     return None if row is None else row[0]
 
 
+def _row(connection: psycopg.Connection[Any], query: bytes, arguments: dict[str, Any]) -> tuple[Any, ...] | None:
+    # The caller's connection may have factories of its own for rows and cursors.
+    cursor = psycopg.Cursor(connection, row_factory=tuple_row)
+    try:
+        return cursor.execute(query, arguments).fetchone()
+    except _REFUSALS as error:
+        raise _refused(error) from error
+
+
 async def _one_async(connection: psycopg.AsyncConnection[Any], query: bytes, arguments: dict[str, Any]) -> int | None:
+    row = await _row_async(connection, query, arguments)
+    return None if row is None else row[0]
+
+
+async def _row_async(
+    connection: psycopg.AsyncConnection[Any], query: bytes, arguments: dict[str, Any]
+) -> tuple[Any, ...] | None:
     cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
     try:
         await cursor.execute(query, arguments)
     except _REFUSALS as error:
         raise _refused(error) from error
-    row = await cursor.fetchone()
-    return None if row is None else row[0]
+    return await cursor.fetchone()
 
 
 def _check_size(payload: str, limit: int | None) -> None:

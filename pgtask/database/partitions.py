@@ -40,6 +40,8 @@ _RETENTION = statements.load("read_retention")
 _PARTITIONS = statements.load("list_partitions")
 _ADD = statements.load("add_partition")
 _DROP_EXPIRED = statements.load("drop_expired_partition")
+_LOCK_SPENT_KEYS = statements.load("lock_spent_keys")
+_SETTLE_KEYS = statements.load("settle_keys")
 _PRUNE_DEFAULT_RUNS = statements.load("prune_default_runs")
 _PRUNE_LOGS = statements.load("prune_logs")
 _PRUNE_TICKS = statements.load("prune_schedule_ticks")
@@ -58,6 +60,7 @@ class Maintained:
     deleted_ticks: int = 0
     deleted_stats: int = 0
     deleted_workers: int = 0
+    settled_keys: int = 0
     complete: bool = True
 
 
@@ -68,12 +71,26 @@ def maintain(connection: psycopg.Connection[Any]) -> Maintained:
     much over five seconds. Workers that call it at the same time take turns.
     """
     done = Maintained()
-    for step in (_create_ahead, _drop_expired, _delete_expired):
+    for step in (_create_ahead, _expire, _delete_spent_keys):
         try:
             step(connection, done)
         except (_TimeUpError, errors.LockNotAvailable):
             done.complete = False
     return done
+
+
+def _expire(connection: psycopg.Connection[Any], done: Maintained) -> None:
+    # First: whether a job completed, and so goes on holding its unique key, its history alone knows.
+    _settle_keys(connection, done, ["until_success"])
+    try:
+        _drop_expired(connection, done)
+    except errors.LockNotAvailable:
+        done.complete = False
+    _delete_expired(connection, done)
+
+
+def _delete_spent_keys(connection: psycopg.Connection[Any], done: Maintained) -> None:
+    _settle_keys(connection, done, ["waiting", "active", "always"])
 
 
 class _TimeUpError(Exception):
@@ -138,6 +155,18 @@ def _delete_expired(connection: psycopg.Connection[Any], done: Maintained) -> No
         done.deleted_ticks += rows
     for rows in _delete(connection, _PRUNE_LOGS, runs, deadline):
         done.deleted_logs += rows
+
+
+def _settle_keys(connection: psycopg.Connection[Any], done: Maintained, scopes: list[str]) -> None:
+    deadline = time.monotonic() + SECONDS
+    keys: list[str] | None = None
+    while keys is None or len(keys) == BATCH:
+        if keys is not None and time.monotonic() >= deadline:
+            raise _TimeUpError
+        with _turn(connection) as cursor:
+            keys = [key for (key,) in cursor.execute(_LOCK_SPENT_KEYS, {"scopes": scopes, "limit": BATCH})]
+            if keys:
+                done.settled_keys += sum(_row(cursor.execute(_SETTLE_KEYS, {"keys": keys})))
 
 
 def _delete(

@@ -14,6 +14,7 @@ from pgtask.engine.scheduling import OPTIONS, declared
 from pgtask.engine.task import Task, TaskDefaults, task_name
 from pgtask.model.errors import ScheduleError, TaskError
 from pgtask.model.retry import Exceptions, RetryPolicy, RetryRules
+from pgtask.model.unique import Unique
 
 if TYPE_CHECKING:
     from pgtask.database.pool import Pool
@@ -66,6 +67,7 @@ class PgTask:
         isolation: Literal["process"] | None = None,
         memory_limit: int | None = None,
         transactional: bool = False,
+        unique: Unique | None = None,
     ) -> Callable[[F], Task[F]]: ...
 
     def task(
@@ -84,6 +86,7 @@ class PgTask:
         isolation: Literal["process"] | None = None,
         memory_limit: int | None = None,
         transactional: bool = False,
+        unique: Unique | None = None,
     ) -> Task[F] | Callable[[F], Task[F]]:
         """Registers a function, plain or `async def`, as a task; with or without options.
 
@@ -93,7 +96,8 @@ class PgTask:
         `retry_on` are retried, and never those in `stop_on`; `timeout` of an attempt is in seconds or a text such as
         "5m"; `transactional` gives the function `ctx.connection`, whose effects are committed together with the job's
         completion or not at all; with `isolation="process"` an attempt has a process to itself, where it can be ended
-        by force and, on Linux, limited to `memory_limit` bytes. Raises TaskError for a bad or second declaration.
+        by force and, on Linux, limited to `memory_limit` bytes; `unique` says which of its jobs exclude each other.
+        Raises TaskError for a bad or second declaration.
         """
 
         def register(function: F) -> Task[F]:
@@ -105,9 +109,9 @@ class PgTask:
                 defaults = TaskDefaults.checked(
                     chosen, queue, priority, max_retries, retry, timeout, isolation, memory_limit, rules
                 )
+                task = Task(self, function, chosen, defaults, transactional=transactional, unique=unique)
             except ValueError as error:
                 raise TaskError(f"Task {chosen}: {error}") from None
-            task = Task(self, function, chosen, defaults, transactional=transactional)
             self.tasks[chosen] = task
             return task
 

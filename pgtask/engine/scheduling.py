@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from pgtask.engine.task import Task, checked_retries, checked_timeout
+from pgtask.engine.checks import Duration, checked_retries, checked_timeout
+from pgtask.engine.task import Task
 from pgtask.model.cron import Seconds
 from pgtask.model.duration import parse_duration
 from pgtask.model.errors import PayloadError, ScheduleError, TaskError
 from pgtask.model.schedule import Schedule
 from pgtask.model.status import parse_priority
-
-Duration = float | str | timedelta
 
 
 def declared(

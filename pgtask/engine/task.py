@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
+from pgtask.engine import uniqueness
+from pgtask.engine.checks import Duration, aware, checked_isolation, checked_retries, checked_timeout
 from pgtask.engine.context import JobContext
 from pgtask.engine.job import Job
 from pgtask.model.duration import parse_duration
@@ -17,9 +19,9 @@ from pgtask.model.payload import encode
 from pgtask.model.retry import RetryPolicy, RetryRules
 from pgtask.model.signature import Signature
 from pgtask.model.status import parse_priority
+from pgtask.model.unique import OnConflict, Scope, Unique
 
 F = TypeVar("F", bound=Callable[..., Any])
-Duration = float | str | timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +86,16 @@ class Task(Generic[F]):
     """A function that can be enqueued. Calling it runs it here and now, as if it were no task."""
 
     def __init__(
-        self, app: Enqueuer, function: F, name: str, defaults: TaskDefaults, *, transactional: bool = False
+        self,
+        app: Enqueuer,
+        function: F,
+        name: str,
+        defaults: TaskDefaults,
+        *,
+        transactional: bool = False,
+        unique: Unique | None = None,
     ) -> None:
-        """Raises TaskError for a function that a transactional task cannot be."""
+        """Raises TaskError for a function that a transactional task cannot be, ValueError for a bad `unique`."""
         self.app = app
         self.function = function
         self.name = name
@@ -96,6 +105,8 @@ class Task(Generic[F]):
         self.signature = Signature(function, name, JobContext)
         self.context_parameter = self.signature.context_parameter
         self.transactional = transactional
+        self._unique = unique
+        self._unique_fields = uniqueness.declared(unique, self.signature)
         if transactional:
             self._check_transactional()
         self.__doc__ = function.__doc__
@@ -127,6 +138,11 @@ class Task(Generic[F]):
         delay: Duration | None = None,
         scheduled_at: datetime | None = None,
         unique_key: str | None = None,
+        unique_by: Iterable[str] | bool | None = None,
+        unique_scope: Scope | None = None,
+        unique_window: Duration | None = None,
+        on_conflict: OnConflict | None = None,
+        max_wait: Duration | None = None,
         max_retries: int | None = None,
         retry: RetryPolicy | None = None,
         timeout: Duration | None = None,
@@ -137,20 +153,32 @@ class Task(Generic[F]):
         """The task with options for the jobs enqueued through it.
 
         `delay` and `timeout` are seconds, timedeltas or texts such as "5m"; `scheduled_at` must be aware; `unique_key`
-        makes enqueue return the live job that already holds it; `connection` puts the job into the caller's
+        makes enqueue return the live job that already holds it, and the five after it change that as the fields of
+        Unique do (`unique_by=False`: not unique after all); `connection` puts the job into the caller's
         transaction: a psycopg connection, a Session or Connection of SQLAlchemy (for `enqueue_async` their asyncio
         twins), or `django.db.connection`, all on psycopg 3. Raises PayloadError for a value out of range.
         """
         if delay is not None and scheduled_at is not None:
             raise PayloadError(f"Task {self.name}: give delay or scheduled_at, not both")
         try:
-            job = replace(
-                self._new_job(),
+            job = NewJob(
+                task=self.name,
+                queue=self.defaults.queue,
+                priority=self.defaults.priority,
                 delay=None if delay is None else parse_duration(delay),
-                scheduled_at=_aware(scheduled_at),
-                unique_key=unique_key,
+                scheduled_at=aware(scheduled_at),
                 tags=tuple(tags),
                 traceparent=traceparent,
+                **uniqueness.chosen(
+                    self._unique,
+                    self.signature,
+                    unique_key=unique_key,
+                    unique_by=unique_by,
+                    unique_scope=unique_scope,
+                    unique_window=unique_window,
+                    on_conflict=on_conflict,
+                    max_wait=max_wait,
+                ),
             )
             if queue is not None:
                 job = replace(job, queue=queue)
@@ -174,18 +202,22 @@ class Task(Generic[F]):
     def _new_job(self) -> NewJob:
         # Retry policy and timeout stay with the task's row in the database, so that a change of the code's defaults
         # reaches jobs that are already waiting.
-        return NewJob(task=self.name, queue=self.defaults.queue, priority=self.defaults.priority)
+        defaults = self.defaults
+        return NewJob(task=self.name, queue=defaults.queue, priority=defaults.priority, **self._unique_fields)
 
     def enqueue(self, **payload: Any) -> Job:
         """Enqueues one job with these arguments.
 
-        Raises PayloadError when they do not fit the function or cannot be stored, DatabaseUnavailableError when
-        PostgreSQL does not answer.
+        Raises PayloadError when they do not fit the function or cannot be stored, UniqueConflictError when its unique
+        key is held and `on_conflict` is "error", DatabaseUnavailableError when PostgreSQL does not answer.
         """
         return BoundTask(self, self._new_job(), None).enqueue(**payload)
 
     def enqueue_many(self, payloads: Iterable[Mapping[str, Any]]) -> list[Job]:
-        """Enqueues a job for each of these sets of arguments, all or none; long lists go by COPY."""
+        """Enqueues a job for each of these sets of arguments, all or none; long lists go by COPY.
+
+        Raises PayloadError, also for unique jobs: some of them might be let in and others not.
+        """
         return BoundTask(self, self._new_job(), None).enqueue_many(payloads)
 
     async def enqueue_async(self, **payload: Any) -> Job:
@@ -229,45 +261,20 @@ class BoundTask:
         return self._task.app.enqueue_encoded(self._job, self._task.encode(payload), self._connection)
 
     def enqueue_many(self, payloads: Iterable[Mapping[str, Any]]) -> list[Job]:
-        """As `Task.enqueue_many`. Raises PayloadError when a unique_key is set: one key cannot serve many jobs."""
+        """As `Task.enqueue_many`. Raises PayloadError for unique jobs."""
         if self._job.unique_key is not None:
             raise PayloadError("enqueue_many takes no unique_key: it would let only the first job in")
+        if self._job.unique_by is not None:
+            raise PayloadError(
+                f"Task {self._job.task}: enqueue_many takes no unique jobs. Enqueue them one by one, in a transaction "
+                "for all or none, or say options(unique_by=False)."
+            )
         texts = [self._task.encode(payload) for payload in payloads]
         return self._task.app.enqueue_many_encoded(self._job, texts, self._connection)
 
     async def enqueue_async(self, **payload: Any) -> Job:
         """As `Task.enqueue_async`."""
         return await self._task.app.enqueue_encoded_async(self._job, self._task.encode(payload), self._connection)
-
-
-def checked_retries(value: int) -> int:
-    """Raises ValueError for a number of retries that means nothing."""
-    if type(value) is not int or value < -1:
-        raise ValueError(f"max_retries {value!r} means nothing: give 0 or more, or -1 for no limit")
-    return value
-
-
-def checked_timeout(value: Duration) -> float:
-    """Raises ValueError for a timeout that is no positive duration."""
-    seconds = parse_duration(value)
-    if seconds <= 0:
-        raise ValueError("a timeout must be longer than 0 s")
-    return seconds
-
-
-def checked_isolation(isolation: str | None, memory_limit: int | None) -> str | None:
-    """Raises ValueError for an isolation that does not exist, and for a limit of memory that others would share."""
-    if isolation not in (None, "process"):
-        raise ValueError(f'isolation {isolation!r} does not exist: give "process", or leave it out')
-    if memory_limit is not None and (isolation is None or memory_limit <= 0):
-        raise ValueError('a memory_limit is a number of bytes and needs isolation="process"')
-    return isolation
-
-
-def _aware(instant: datetime | None) -> datetime | None:
-    if instant is not None and instant.utcoffset() is None:
-        raise ValueError(f"scheduled_at {instant.isoformat()} has no time zone: give an aware datetime")
-    return instant
 
 
 def task_name(function: Callable[..., Any]) -> str:

@@ -11,6 +11,7 @@ PgTaskError
 ├── ScheduleError             a schedule's expression or time zone is not to be understood, or never due
 ├── JobNotFoundError          no job has this id
 ├── JobStateError             the job is not in a state that allows this
+├── UniqueConflictError       another job holds the unique key, and on_conflict is "error"
 ├── NotAllowedError           the database role may not do this
 └── JobFailedError            the awaited job ended without completing
 """
@@ -67,6 +68,14 @@ class JobNotFoundError(PgTaskError):
 
 class JobStateError(PgTaskError):
     """The job is not in a state that allows what was asked."""
+
+
+class UniqueConflictError(PgTaskError):
+    """Another job, `job_id`, holds the unique key of the job that was to be enqueued."""
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(f"Nothing was enqueued: job {job_id} holds this unique key.")
+        self.job_id = job_id
 
 
 class JobFailedError(PgTaskError):

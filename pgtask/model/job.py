@@ -68,3 +68,14 @@ class NewJob:
     timeout: float | None = None
     tags: tuple[str, ...] = field(default=())
     traceparent: str | None = None
+    unique_by: tuple[str, ...] | None = None
+    unique_scope: str | None = None
+    unique_window: float | None = None
+    on_conflict: str | None = None
+    max_wait: float | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a row says it all: no key, or one that the live jobs alone hold, with nothing to do about them."""
+        beyond = (self.unique_by, self.unique_scope, self.unique_window, self.on_conflict)
+        return all(value is None for value in beyond)

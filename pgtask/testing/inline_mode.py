@@ -23,6 +23,7 @@ from pgtask.model.run import LogLine
 from pgtask.model.status import JobStatus
 from pgtask.testing import attempts, policy
 from pgtask.testing.attempts import Ran, ran_of
+from pgtask.testing.unique_keys import Key, Keys
 
 # The default of the setting max_payload_bytes.
 _MAX_PAYLOAD = 1024 * 1024
@@ -81,6 +82,7 @@ class Inline:
         self._payloads: dict[int, str] = {}
         self._running: dict[int, Attempt] = {}
         self._ids = itertools.count(1)
+        self._keys = Keys(self._jobs, self._running)
 
     @property
     def jobs(self) -> list[JobRecord]:
@@ -105,10 +107,10 @@ class Inline:
 
     def enqueue_encoded(self, job: NewJob, payload: str, connection: Any = None) -> Job:  # noqa: ARG002
         """Makes the job and runs it if it is due."""
-        id, created = self._insert(job, payload)
-        if created and self._due(id):
+        id, answer = self._insert(job, payload)
+        if answer != "held" and self._due(id):
             self._run(id)
-        return _InlineJob(self.app, id, created=created)
+        return _InlineJob(self.app, id, created=answer == "created")
 
     def enqueue_many_encoded(self, job: NewJob, payloads: list[str], connection: Any = None) -> list[Job]:  # noqa: ARG002
         """Makes all the jobs, then runs them in order if they are due."""
@@ -120,14 +122,14 @@ class Inline:
 
     async def enqueue_encoded_async(self, job: NewJob, payload: str, connection: Any = None) -> Job:  # noqa: ARG002
         """`enqueue_encoded` in the running event loop."""
-        id, created = self._insert(job, payload)
-        if created and self._due(id):
+        id, answer = self._insert(job, payload)
+        if answer != "held" and self._due(id):
             attempt = self._begin(id)
             try:
                 await attempts.run_async(self.app.tasks[attempt.task], self._handlers(), attempt)
             finally:
                 self._end(id, attempt)
-        return _InlineJob(self.app, id, created=created)
+        return _InlineJob(self.app, id, created=answer == "created")
 
     def job(self, id: int) -> Job:
         """The job with this id. Raises JobNotFoundError."""
@@ -158,9 +160,11 @@ class Inline:
             raise JobStateError(f"Job {id} is completed. To run it again, enqueue a new job.")
         if not JobStatus(job.status).final:
             raise JobStateError(f"Job {id} has not ended, so there is nothing to retry.")
-        holder = self._holder(job.unique_key)
-        if holder is not None:
+        key = Key.held_by(job)
+        holder = self._keys.holder(key)
+        if holder not in (None, id):
             raise JobStateError(f"job {id} cannot be retried: job {holder} holds its unique key {job.unique_key}")
+        self._keys.take(key, id)
         self._jobs[id] = replace(
             job,
             status="pending",
@@ -174,37 +178,42 @@ class Inline:
 
     # How a job goes through it
 
-    def _insert(self, job: NewJob, payload: str) -> tuple[int, bool]:
+    def _insert(self, job: NewJob, payload: str) -> tuple[int, str]:
         if len(payload) > _MAX_PAYLOAD:
             raise PayloadError(
                 f"The payload has {len(payload)} bytes; the limit is {_MAX_PAYLOAD} (setting max_payload_bytes). "
                 "Store the data elsewhere and pass a reference to it."
             )
-        holder = self._holder(job.unique_key)
-        if holder is not None:
-            return holder, False
-        id, now = next(self._ids), _now()
+        now = _now()
         due = job.scheduled_at or now + timedelta(seconds=job.delay or 0)
+        key = Key.of(job, payload, now)
+        holder = self._keys.holder(key)
+        if holder is not None:
+            self._jobs[holder], answer = self._keys.meet(holder, job, payload, due)
+            if answer == "replaced":
+                self._payloads[holder] = payload
+            return holder, answer
+        id = next(self._ids)
         values: dict[str, Any] = dict.fromkeys(field.name for field in fields(JobRecord))
         values |= {name: value for name, value in asdict(job).items() if name in values}
         values |= {
             "id": id,
             "payload": decode_many([payload])[0],
-            "status": "scheduled" if due > now else "pending",
+            "status": policy.waiting_status(0, due),
             "attempt": 0,
             "retry_count": 0,
             "crash_count": 0,
             "tags": list(job.tags) or None,
             "created_at": now,
             "scheduled_at": due,
+            "unique_key": key.text,
+            "unique_scope": key.scope,
+            "unique_until": key.until,
         }
         self._jobs[id] = JobRecord(**values)
         self._payloads[id] = payload
-        return id, True
-
-    def _holder(self, unique_key: str | None) -> int | None:
-        live = (job for job in self._jobs.values() if not JobStatus(job.status).final)
-        return next((job.id for job in live if unique_key is not None and job.unique_key == unique_key), None)
+        self._keys.take(key, id)
+        return id, "created"
 
     def _due(self, id: int) -> bool:
         return self._jobs[id].scheduled_at <= _now() and not JobStatus(self._jobs[id].status).final
@@ -253,8 +262,7 @@ class Inline:
             due = job.scheduled_at
             if attempt.outcome != "released":
                 due = now + timedelta(seconds=policy.delay(job, task, attempt))
-            waits = "retrying" if retries else "scheduled" if due > now else "pending"
-            job = replace(job, status=waits, scheduled_at=due, started_at=None)
+            job = replace(job, status=policy.waiting_status(retries, due), scheduled_at=due, started_at=None)
         self._jobs[id] = replace(job, retry_count=retries)
         self.ran.append(ran_of(attempt, self._jobs[id].status))
 

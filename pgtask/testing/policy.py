@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from pgtask.engine.attempt import Attempt
@@ -29,6 +30,11 @@ def final_status(job: JobRecord, task: Task[Any], attempt: Attempt) -> JobStatus
     if attempt.final or (charge(attempt) and 0 <= allowed <= job.retry_count):
         return JobStatus.FAILED
     return None
+
+
+def waiting_status(retries: int, due: datetime) -> str:
+    """What a job is called that has had so many retries and is due then."""
+    return "retrying" if retries else "scheduled" if due > datetime.now(UTC) else "pending"
 
 
 def delay(job: JobRecord, task: Task[Any], attempt: Attempt) -> float:

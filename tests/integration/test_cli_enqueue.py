@@ -102,7 +102,7 @@ def test_a_held_unique_key_is_told(database: str, connection: Connection) -> Non
     job = enqueue(database, connection, "echo", "--unique-key", "k")
     result = run(database, "enqueue", "echo", "--unique-key", "k")
     assert (result.exit_code, result.stdout) == (0, f"{job['id']}\n")
-    assert result.stderr == f"Nothing enqueued: job {job['id']} is live and has this unique key.\n"
+    assert result.stderr == f"Nothing new enqueued: job {job['id']} holds this unique key.\n"
 
 
 def test_an_unregistered_task_is_told_with_a_guess(database: str, connection: Connection) -> None:

@@ -157,7 +157,7 @@ def test_the_command_enqueues(enqueuer: str, connection: Connection) -> None:
 
     again = run(enqueuer, "enqueue", "echo", "--unique-key", "k")
     assert (again.exit_code, again.stdout) == (0, f"{id}\n")
-    assert f"Nothing enqueued: job {id} is live" in again.stderr
+    assert f"Nothing new enqueued: job {id} holds this unique key." in again.stderr
 
 
 def test_the_command_tells_as_json_what_it_may_know(enqueuer: str) -> None:

@@ -39,7 +39,9 @@ ALLOWED = {
         read_transaction_mark settle_in wait_briefly
     """,
     "EWRO": "find_owner first_live_job list_partitions reserve_job_ids schema_version",
-    "EW": "enqueue_by_name enqueue_job enqueue_jobs fill_jobs find_unique_job insert_file_job payload_limit",
+    "EW": """
+        enqueue_by_name enqueue_job enqueue_jobs enqueue_unique fill_jobs find_unique_job insert_file_job payload_limit
+    """,
     "W": """
         advance_schedules declare_schedule fire_ticks heed_clock note_declarations orphan_schedules
         bring_forward_jobs
@@ -49,7 +51,8 @@ ALLOWED = {
     """,
     "WO": """
         cancel_jobs count_default_runs lock_due_schedules prune_schedule_ticks
-        add_partition drop_expired_partition lock_jobs prune_default_runs prune_logs prune_stats prune_workers
+        add_partition drop_expired_partition lock_job_keys lock_jobs lock_spent_keys settle_keys
+        prune_default_runs prune_logs prune_stats prune_workers
         read_retention set_schedule stop_workers sweep_lanes
     """,
     "O": """
@@ -119,6 +122,22 @@ OWN_SQL: list[tuple[LiteralString, str]] = [
     ("INSERT INTO pgtask.jobs (task, unique_key) VALUES ('t', 'k') ON CONFLICT DO NOTHING", "EW"),
     ("COPY pgtask.jobs (task, payload) FROM '/dev/null'", ""),
     ("SELECT pgtask.enqueue('t', unique_key => 'k')", "EW"),
+    ("SELECT pgtask.enqueue('t', '{\"a\": 1}', unique_by => '{a}', unique_scope => 'waiting')", "EW"),
+    ("SELECT * FROM pgtask.enqueue_or_find('t', unique_key => 'k', on_conflict => 'replace')", "EW"),
+    ("SELECT pgtask.take_key('k', 1, 'always', NULL)", ""),
+    ("SELECT pgtask.payload_key('t', '{}', '{}')", ""),
+    ("SELECT unique_key FROM pgtask.unique_keys", "WRO"),
+    ("INSERT INTO pgtask.unique_keys (unique_key, job_id, scope) VALUES ('k', 1, 'always')", "W"),
+    ("UPDATE pgtask.unique_keys SET expires_at = now()", "WO"),
+    ("UPDATE pgtask.unique_keys SET job_id = 1", "W"),
+    ("DELETE FROM pgtask.unique_keys", "WO"),
+    *(
+        (f"INSERT INTO pgtask.jobs (task, {column}) VALUES ('t', {value})", "W")
+        for column, value in (
+            ("unique_until", "now()"),
+            ("scoped_key, unique_scope", "'k', 'always'"),
+        )
+    ),
     ("SELECT pgtask.unique_job('k')", "EW"),
     ("SELECT pgtask.payload_limit()", "EW"),
     ("SELECT count(id) FROM pgtask.jobs", "EWRO"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +21,8 @@ from pgtask import (
     PgTask,
     Retry,
     Snooze,
+    Unique,
+    UniqueConflictError,
 )
 from pgtask.testing import Inline, assert_enqueued, enqueued, inline
 
@@ -255,3 +258,88 @@ def test_the_application_is_itself_again_afterwards(app: PgTask) -> None:
 def _seconds_until_due(job: Any) -> float:
     due: timedelta = job.record.scheduled_at - datetime.now(UTC)
     return due.total_seconds()
+
+
+# Unique jobs
+
+
+def test_a_key_of_each_scope_is_held_as_in_a_database(app: PgTask, mode: Inline) -> None:
+    double, act = app.tasks["double"], app.tasks["act"]
+
+    def created(task: Any, scope: str, **payload: Any) -> bool:
+        return bool(task.options(unique_by=True, unique_scope=scope).enqueue(**payload).created)
+
+    assert created(double, "active", number=1)
+    assert created(double, "waiting", number=1)
+    assert created(double, "until_success", number=1)
+    assert not created(double, "until_success", number=1)
+    # The holder's scope counts, and a key of live jobs alone is another one.
+    assert not created(double, "waiting", number=1)
+    assert created(double, "active", number=1)
+    assert created(double, "always", number=2)
+    assert created(act, "until_success", how="discard")
+    assert created(act, "until_success", how="discard")
+    assert created(act, "always", how="cancel")
+    assert not created(act, "always", how="cancel")
+    assert created(act, "waiting", how="raise")
+    assert not created(act, "waiting", how="raise")
+    assert mode.jobs[-1].status == "retrying"
+
+
+def test_a_key_of_the_payload_is_one_for_whole_numbers_and_any_order(app: PgTask, mode: Inline) -> None:
+    @app.task(name="take", unique=Unique(by=["a.n"], scope="always"))
+    def take(**values: Any) -> None: ...
+
+    assert take.enqueue(a={"n": 1, "x": 2}).created
+    assert not take.enqueue(a={"x": 3, "n": 1.0}, b=1).created
+    assert take.enqueue(a={"n": "1"}).created
+    assert take.enqueue(a=[]).created
+    assert not take.enqueue(b=1).created
+
+
+def test_a_window_ends(app: PgTask, mode: Inline) -> None:
+    bound = app.tasks["double"].options(unique_key="k", unique_scope="always", unique_window="1h", delay="1d")
+    first = bound.enqueue(number=1)
+    assert not bound.enqueue(number=1).created
+    record = mode.jobs[0]
+    assert record.unique_until == record.created_at + timedelta(hours=1)
+
+    mode._jobs[first.id] = replace(record, unique_until=record.created_at)
+    assert bound.enqueue(number=1).created
+
+
+def test_a_waiting_holder_is_replaced_or_put_off(app: PgTask, mode: Inline) -> None:
+    double = app.tasks["double"]
+    first = double.options(unique_key="k", delay="1h", tags=["a"]).enqueue(number=1)
+
+    double.options(unique_key="k", delay="2h", on_conflict="reschedule", max_wait="90m").enqueue(number=2)
+    (job,) = mode.jobs
+    assert (job.payload, job.scheduled_at - job.created_at) == ({"number": 1}, timedelta(minutes=90))
+
+    double.options(unique_key="k", delay="2h", on_conflict="replace", priority=7).enqueue(number=3)
+    (job,) = mode.jobs
+    assert (job.id, job.payload, job.priority, job.tags) == (first.id, {"number": 3}, 7, None)
+
+    # Now it is due.
+    replaced = double.options(unique_key="k", on_conflict="replace").enqueue(number=4)
+    assert (replaced.id, replaced.created, replaced.result) == (first.id, False, 8)
+
+
+def test_a_conflict_may_be_an_error_or_with_another_task(app: PgTask, mode: Inline) -> None:
+    first = app.tasks["double"].options(unique_key="k", delay="1h").enqueue(number=1)
+
+    with pytest.raises(UniqueConflictError) as caught:
+        app.tasks["double"].options(unique_key="k", on_conflict="error").enqueue(number=1)
+    assert caught.value.job_id == first.id
+    with pytest.raises(PayloadError, match="of another task"):
+        app.tasks["act"].options(unique_key="k", on_conflict="replace").enqueue(how="return")
+
+
+def test_a_retry_takes_the_key_again_or_is_refused(app: PgTask, mode: Inline) -> None:
+    bound = app.tasks["act"].options(unique_key="k", unique_scope="until_success")
+    first = bound.enqueue(how="discard")
+    assert first.retry().status == "failed"
+    second = bound.enqueue(how="return")
+
+    with pytest.raises(JobStateError, match=f"job {second.id} holds its unique key k"):
+        first.retry()

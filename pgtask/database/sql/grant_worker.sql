@@ -11,8 +11,8 @@ BEGIN
     GRANT SELECT, DELETE ON pgtask.runs_default TO {role};
     GRANT USAGE ON SEQUENCE pgtask.jobs_id_seq TO {role};
     GRANT SELECT, UPDATE ON SEQUENCE pgtask.idle_until TO {role};
-    GRANT EXECUTE ON FUNCTION pgtask.enqueue, pgtask.unique_job, pgtask.payload_limit, pgtask.notify_rewind, pgtask.cancel,
-                              pgtask.add_partition, pgtask.drop_expired_partition, pgtask.rate_room, pgtask.within_limits,
-                              pgtask.claim_limited, pgtask.repair_limits TO {role};
+    GRANT EXECUTE ON FUNCTION pgtask.enqueue, pgtask.enqueue_or_find, pgtask.unique_job, pgtask.payload_limit,
+                              pgtask.notify_rewind, pgtask.cancel, pgtask.add_partition, pgtask.drop_expired_partition,
+                              pgtask.rate_room, pgtask.within_limits, pgtask.claim_limited, pgtask.repair_limits TO {role};
 END
 $$;

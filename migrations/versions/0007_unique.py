@@ -1,0 +1,14 @@
+"""Unique jobs: keys of every scope, keys from payloads, and what becomes of a job whose key is held."""
+
+from pgtask.migrations.scripts import run
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    run(__file__, "up")
+
+
+def downgrade() -> None:
+    run(__file__, "down")
