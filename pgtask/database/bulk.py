@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -52,21 +52,23 @@ def retry_jobs(
     return [answers[id] for id in ids]
 
 
-def pace(connection: Connection, rate: Rate) -> Callable[[Connection, Sequence[int]], list[Answer]]:
-    """A `retry_jobs` whose jobs, in however many calls they come, become due one by one at a rate, from now on."""
-    spacing = rate.period / rate.limit
-    with in_words(connection), connection.cursor(row_factory=scalar_row) as cursor:
-        (start,) = cursor.execute(_INSTANT, {"delay": 0.0}).fetchall()
-    put_back = 0
+class Pace:
+    """A `retry_jobs` whose jobs, in however many calls they come, become due one by one at a rate from the first on."""
 
-    def retry(connection: Connection, ids: Sequence[int]) -> list[Answer]:
-        nonlocal put_back
-        due = start + timedelta(seconds=spacing * put_back)
-        answers = retry_jobs(connection, ids, due=due, spacing=spacing)
-        put_back += sum(answer.answer == "pending" for answer in answers)
+    def __init__(self, rate: Rate) -> None:
+        self._spacing = rate.period / rate.limit
+        self._begun_at: datetime | None = None
+        self._put_back = 0
+
+    def __call__(self, connection: Connection, ids: Sequence[int]) -> list[Answer]:
+        """As `retry_jobs`; the oldest of these are due first."""
+        if self._begun_at is None:
+            with in_words(connection), connection.cursor(row_factory=scalar_row) as cursor:
+                (self._begun_at,) = cursor.execute(_INSTANT, {"delay": 0.0}).fetchall()
+        due = self._begun_at + timedelta(seconds=self._spacing * self._put_back)
+        answers = retry_jobs(connection, ids, due=due, spacing=self._spacing)
+        self._put_back += sum(answer.answer == "pending" for answer in answers)
         return answers
-
-    return retry
 
 
 def delete_jobs(connection: Connection, ids: Sequence[int]) -> list[Answer]:

@@ -26,6 +26,7 @@ _FIND = statements.load("find_dead_letters")
 _FIND_OLDEST = statements.load("find_oldest_dead_letters")
 _GROUP = statements.load("group_dead_letters")
 _RESOLVE = statements.load("resolve_jobs")
+_DELETE = statements.load("delete_dead_letters")
 _UNRESOLVE = statements.load("unresolve_jobs")
 
 BATCH = 1000
@@ -137,9 +138,18 @@ def unresolve_jobs(connection: Connection, ids: Sequence[int]) -> list[Answer]:
     return _act(connection, _UNRESOLVE, {"ids": list(ids)})
 
 
+def delete_jobs(connection: Connection, ids: Sequence[int]) -> list[Answer]:
+    """Deletes dead letters, resolved ones too, with their runs and logs.
+
+    Answers `deleted`; `completed`, `cancelled` or `active` for one that is no dead letter and was left alone.
+    """
+    return _act(connection, _DELETE, {"ids": list(ids)})
+
+
 def _act(connection: Connection, query: bytes, values: dict[str, Any]) -> list[Answer]:
     with in_words(connection), connection.cursor(row_factory=tuple_row) as cursor:
-        return [Answer(*row) for row in cursor.execute(query, values)]
+        answers = {row[0]: Answer(*row) for row in cursor.execute(query, values)}
+    return [answers[id] for id in values["ids"]]
 
 
 def _find(connection: Connection, wanted: DeadLetterFilter, before: Position | None, limit: int) -> list[Position]:

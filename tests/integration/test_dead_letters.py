@@ -246,7 +246,7 @@ def test_a_rate_spreads_them_in_the_order_in_which_they_failed(
     work: Work, connection: Connection, operator: Any
 ) -> None:
     ids = [fail(work, connection) for _ in range(3)] + [fail(work, connection, unique_key=str(n)) for n in range(2)]
-    retry = bulk.pace(operator, Rate.parse("60/min"))
+    retry = bulk.Pace(Rate.parse("60/min"))
 
     retry(operator, [ids[2], ids[0], 9000])
     retry(operator, [ids[1], ids[4], ids[3]])

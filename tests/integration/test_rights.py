@@ -54,7 +54,7 @@ ALLOWED = {
     """,
     "O": """
         create_queue delete_jobs delete_queue pause_queues resume_queues retry_jobs set_queue
-        resolve_jobs unresolve_jobs
+        delete_dead_letters resolve_jobs unresolve_jobs
         create_schedule delete_schedule pause_schedules resume_schedules run_schedule
     """,
     "WRO": """
