@@ -124,7 +124,7 @@ def test_a_unique_key_that_is_held_is_reported_and_harms_no_other(database: str,
 
     result = run(database, "dead", "retry", "--task", "mail.*", "-y")
 
-    assert dict(lines(result)) == {"pending": "2", "held": "1"}  # type: ignore[arg-type]
+    assert dict(lines(result)) == {"pending": "2", "held": "1"}
     assert left(connection) == [13, 14]
 
 
@@ -166,8 +166,8 @@ def test_a_bad_rate_is_refused_in_a_line(rate: str, database: str, connection: C
 
 def test_many_are_retried_over_several_batches(database: str, connection: Connection) -> None:
     add = """
-        INSERT INTO pgtask.runs (job_id, finished_at, scheduled_at, created_at, claims, retry_count, crash_count, outcome,
-                                 status, priority, final, queue, task, payload)
+        INSERT INTO pgtask.runs (job_id, finished_at, scheduled_at, created_at, claims, retry_count, crash_count,
+                                 outcome, status, priority, final, queue, task, payload)
         SELECT 1000 + n, now() - make_interval(secs => n / 10), now(), now(), 1, 1, 0, 'failed', 'failed', 1, true, 'q',
                'many', '{}' FROM generate_series(1, 2500) n
     """
@@ -183,7 +183,7 @@ def test_resolving_says_who_did_it_and_why(database: str, connection: Connection
     assert lines(run(database, "dead", "resolve", "11", "--note", "by hand")) == [["11", "resolved", ""]]
 
     assert left(connection) == [12, 13]
-    shown = dict(line[:2] for line in lines(run(database, "dead", "show", "11")))  # type: ignore[misc]
+    shown = dict(line[:2] for line in lines(run(database, "dead", "show", "11")))
     assert (shown["resolved_by"], shown["note"]) == (getpass.getuser(), "by hand")
     assert lines(run(database, "dead", "unresolve", "11")) == [["11", "unresolved", ""]]
     assert left(connection) == [11, 12, 13]
@@ -256,5 +256,5 @@ def test_jobs_retry_by_filter_keeps_its_refusals(database: str, connection: Conn
 
     result = run(database, "jobs", "retry", "--task", "mail.*", "--status", "failed,pending", "-y")
 
-    assert dict(lines(result)) == {"active": "1", "held": "1", "pending": "2"}  # type: ignore[arg-type]
+    assert dict(lines(result)) == {"active": "1", "held": "1", "pending": "2"}
     assert number(connection, "SELECT id FROM pgtask.jobs WHERE unique_key = 'k'") == holder
