@@ -86,21 +86,29 @@ DECLARE
     put_back bigint := 0;
     keyed_id bigint;
 BEGIN
-    -- Locked in the order of their ids, so that two callers cannot lock them crosswise.
+    -- Locked in the order of their ids, so that two callers cannot lock them crosswise; those with a key only by
+    -- pgtask.retry(), after their keys.
     WITH locked AS MATERIALIZED (
-        SELECT r.job_id, r.finished_at, r.status, num_nonnulls(r.unique_key, r.scoped_key) > 0 AS keyed
+        SELECT r.job_id, r.finished_at, r.status
           FROM pgtask.runs r
          WHERE r.job_id = ANY (retry_jobs.ids)
            AND r.final
+           AND r.unique_key IS NULL
+           AND r.scoped_key IS NULL
          ORDER BY r.job_id
            FOR UPDATE
     )
-    SELECT coalesce(array_agg(l.job_id) FILTER (WHERE l.status <> 'completed' AND NOT l.keyed), '{}'),
-           coalesce(array_agg(l.job_id ORDER BY l.job_id) FILTER (WHERE l.status <> 'completed' AND l.keyed), '{}'),
+    SELECT coalesce(array_agg(l.job_id) FILTER (WHERE l.status <> 'completed'), '{}'),
            coalesce(array_agg(l.job_id) FILTER (WHERE l.status = 'completed'), '{}'),
            min(l.finished_at), max(l.finished_at)
-      INTO plain, keyed, completed, oldest, newest
+      INTO plain, completed, oldest, newest
       FROM locked l;
+    keyed := ARRAY(SELECT r.job_id
+                     FROM pgtask.runs r
+                    WHERE r.job_id = ANY (retry_jobs.ids)
+                      AND r.final
+                      AND num_nonnulls(r.unique_key, r.scoped_key) > 0
+                    ORDER BY r.finished_at, r.job_id);
 
     RETURN QUERY
     WITH put_back AS (
@@ -142,7 +150,7 @@ BEGIN
             IF answer = 'pending' AND due IS NOT NULL THEN
                 UPDATE pgtask.jobs j SET scheduled_at = due + make_interval(secs => spacing * put_back) WHERE j.id = keyed_id;
             END IF;
-            put_back := put_back + (answer = 'pending')::int4;
+            put_back := put_back + (answer IS NOT DISTINCT FROM 'pending')::int4;
         EXCEPTION WHEN unique_violation THEN
             answer := 'held';
             detail := SQLERRM;

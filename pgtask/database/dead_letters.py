@@ -26,6 +26,7 @@ _FIND = statements.load("find_dead_letters")
 _FIND_OLDEST = statements.load("find_oldest_dead_letters")
 _GROUP = statements.load("group_dead_letters")
 _RESOLVE = statements.load("resolve_jobs")
+_LOCK_KEYS = statements.load("lock_job_keys")
 _DELETE = statements.load("delete_dead_letters")
 _UNRESOLVE = statements.load("unresolve_jobs")
 
@@ -139,11 +140,14 @@ def unresolve_jobs(connection: Connection, ids: Sequence[int]) -> list[Answer]:
 
 
 def delete_jobs(connection: Connection, ids: Sequence[int]) -> list[Answer]:
-    """Deletes dead letters, resolved ones too, with their runs and logs.
+    """Deletes dead letters, resolved ones too, with their runs, logs and unique keys.
 
     Answers `deleted`; `completed`, `cancelled` or `active` for one that is no dead letter and was left alone.
     """
-    return _act(connection, _DELETE, {"ids": list(ids)})
+    values = {"ids": list(ids)}
+    with in_words(connection), connection.transaction():
+        connection.execute(_LOCK_KEYS, values)
+        return _act(connection, _DELETE, values)
 
 
 def _act(connection: Connection, query: bytes, values: dict[str, Any]) -> list[Answer]:

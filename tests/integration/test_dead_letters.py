@@ -492,3 +492,14 @@ def test_a_copy_wakes_a_worker_that_is_asleep(work: Work, connection: Connection
     work.end(id, 1, final=True)
 
     assert [n.payload for n in connection.notifies(timeout=5, stop_after=1)] == ["enqueued"]
+
+
+def test_deleting_a_dead_letter_frees_its_unique_key(connection: Connection, operator: Any) -> None:
+    for id in (1, 2):
+        add_run(connection, id, status="failed" if id == 1 else "completed")
+        keep = "INSERT INTO pgtask.unique_keys (unique_key, job_id, scope) VALUES (%s, %s, 'always')"
+        connection.execute(keep, [f"k{id}", id])
+
+    assert [answer.answer for answer in dead_letters.delete_jobs(operator, [1, 2])] == ["deleted", "completed"]
+
+    assert connection.execute("SELECT unique_key FROM pgtask.unique_keys").fetchall() == [("k2",)]

@@ -48,7 +48,7 @@ ALLOWED = {
     """,
     "WO": """
         cancel_jobs count_default_runs lock_due_schedules prune_schedule_ticks
-        add_partition drop_expired_partition lock_jobs prune_default_runs prune_logs prune_stats prune_workers
+        add_partition drop_expired_partition lock_job_keys lock_jobs prune_default_runs prune_logs prune_stats prune_workers
         prune_resolutions
         read_retention set_schedule stop_workers sweep_lanes
     """,

@@ -1,6 +1,6 @@
--- Deletes jobs that failed for good or were quarantined, with their runs and logs, and answers for each what it is if it is none
--- of them. The final run goes first and decides: one that is put back meanwhile has none, and keeps its history.
--- Locks: the rows deleted. Index: runs_job_id, job_logs_pkey.
+-- Deletes jobs that failed for good or were quarantined, with their runs, logs and unique keys, and answers for each what it is
+-- if it is none of them. The final run goes first and decides: one that is put back meanwhile has none, and keeps its history.
+-- Locks: the rows deleted; the keys were locked before, by lock_job_keys. Index: runs_job_id, job_logs_pkey, unique_keys_job_id.
 WITH ended AS (
     DELETE FROM pgtask.runs r
      WHERE r.job_id = ANY (%(ids)s::int8[])
@@ -14,6 +14,9 @@ WITH ended AS (
 ), logs AS (
     DELETE FROM pgtask.job_logs l
      WHERE l.job_id = ANY (ARRAY(SELECT e.job_id FROM ended e))
+), keys AS (
+    DELETE FROM pgtask.unique_keys k
+     WHERE k.job_id = ANY (ARRAY(SELECT e.job_id FROM ended e))
 )
 SELECT wanted.id,
        CASE WHEN e.job_id IS NOT NULL THEN 'deleted'

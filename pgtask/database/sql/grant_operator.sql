@@ -14,6 +14,7 @@ BEGIN
     GRANT DELETE ON pgtask.jobs, pgtask.runs, pgtask.runs_default, pgtask.job_logs, pgtask.stats_minute, pgtask.workers,
                     pgtask.schedule_ticks TO {role};
     GRANT UPDATE (cancel_requested_at) ON pgtask.jobs TO {role};
+    GRANT DELETE, UPDATE (scope, expires_at) ON pgtask.unique_keys TO {role};
     GRANT UPDATE (stopping_at) ON pgtask.workers TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.cancel, pgtask.retry, pgtask.retry_jobs, pgtask.resolve, pgtask.unresolve,
                               pgtask.add_partition, pgtask.drop_expired_partition,
