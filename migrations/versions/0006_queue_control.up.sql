@@ -60,7 +60,7 @@ CREATE TABLE pgtask.limits (
     name    text NOT NULL,
     key     text NOT NULL DEFAULT '',
     used    integer NOT NULL DEFAULT 0,
-    free_at timestamptz NOT NULL DEFAULT '-infinity',
+    free_at timestamptz NOT NULL DEFAULT '1970-01-01 00:00+00',
     PRIMARY KEY (scope, name, key)
 ) WITH (
     fillfactor = 50,

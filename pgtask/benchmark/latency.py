@@ -11,8 +11,9 @@ from pgtask.benchmark import floor
 from pgtask.benchmark.bench import Bench
 from pgtask.benchmark.figures import Figure, Floor, Target
 from pgtask.database import jobs, measuring
+from pgtask.database.claims import START, ClaimRequest, Position
 from pgtask.database.measuring import Stretch
-from pgtask.database.work import START, ClaimRequest, Position, WorkConnection
+from pgtask.database.work import WorkConnection
 from pgtask.model.job import NewJob
 from pgtask.model.percentile import percentile
 

@@ -19,6 +19,9 @@ _OWNERLESS = statements.load("find_ownerless")
 _RECENT_DEATHS = statements.load("recent_deaths")
 _END_JOBS = statements.load("end_jobs")
 _FREE = statements.load("free_jobs")
+_FREE_LIMITS = statements.load("free_limits")
+_REPAIR_LIMITS = statements.load("repair_limits")
+_PRUNE_LIMITS = statements.load("prune_limits")
 _END_BACKENDS = statements.load("end_backends")
 _REMAINING = statements.load("remaining_jobs")
 _LEAD = statements.load("lead")
@@ -152,13 +155,33 @@ def free(
         "error": error,
         "suspect_ids": list(suspects),
     }
-    return [(row[0], row[1]) for row in connection.execute(_FREE, arguments, prepare=False)]
+    freed = sorted((row[0], row[1]) for row in connection.execute(_FREE, arguments, prepare=False))
+    _free_limits(connection, freed)
+    return freed
+
+
+def _free_limits(connection: psycopg.Connection[Any], pairs: Sequence[Pair]) -> None:
+    if pairs:
+        ids, attempts = (list(column) for column in zip(*pairs, strict=True))
+        connection.execute(_FREE_LIMITS, {"ids": ids, "attempts": attempts}, prepare=False)
+
+
+def repair_limits(connection: psycopg.Connection[Any]) -> int:
+    """Frees what attempts that run no more still hold of limits; returns how many counts were wrong."""
+    row = connection.execute(_REPAIR_LIMITS).fetchone()
+    return int(row[0]) if row else 0
+
+
+def prune_limits(connection: psycopg.Connection[Any]) -> None:
+    """Forgets concurrency keys of which nothing runs."""
+    connection.execute(_PRUNE_LIMITS)
 
 
 def end(connection: psycopg.Connection[Any], worker_id: int, executor: int, endings: Endings) -> None:
     """Ends attempts of an executor that can no longer do so itself."""
     owner = {"worker_id": worker_id, "executor": executor}
     connection.execute(_END_JOBS, owner | endings.arguments(), prepare=False)
+    _free_limits(connection, sorted(zip(endings.ids, endings.attempts, strict=True)))
 
 
 def end_backends(connection: psycopg.Connection[Any], application_name: str) -> int:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import psycopg
@@ -17,12 +15,16 @@ import psycopg
 from pgtask.database import arrays, declaring, ownership, statements
 from pgtask.database import connection as connections
 from pgtask.database.arrays import Float8Array, Int4Array, Int8Array
+from pgtask.database.claims import ClaimedRow, ClaimRequest, LaneRow, Looked, Position, Served
 from pgtask.database.fencing import Fence
 from pgtask.database.outcomes import Completions, Endings, Notes
 from pgtask.model.schedule import Schedule
 
 _CLAIM = statements.load("claim_jobs")
 _CLAIM_SUSPECTS = statements.load("claim_suspects")
+_CLAIM_LANES = statements.load("claim_lanes")
+_CLAIM_KEYED = statements.load("claim_keyed")
+_FREE_LIMITS = statements.load("free_limits")
 _ADVANCE = statements.load("advance_lane")
 _SWEEP = statements.load("sweep_lanes")
 _GATE = statements.load("open_gate")
@@ -32,51 +34,6 @@ _FIND_RUNS = statements.load("find_run_attempts")
 _REGISTER_TASK = statements.load("register_task")
 _PROGRESS = statements.load("write_progress")
 _LOGS = statements.load("write_logs")
-
-
-class Position(NamedTuple):
-    """A place in a lane: jobs at or before it have been looked at."""
-
-    time: datetime
-    id: int
-
-
-START = Position(datetime(1970, 1, 1, tzinfo=UTC), 0)
-
-
-# A job as the claim returns it: id, attempt, task, queue, priority, payload (still text), timeout, retry_count,
-# scheduled_at, tick_at.
-# A plain tuple, as naming its fields would cost as much as all else that Python does with the row.
-ClaimedRow = tuple[int, int, str, str, int, str, float | None, int, datetime, datetime | None]
-
-
-class LaneRow(NamedTuple):
-    """A lane that holds jobs, with its queue's priority, weight and timeout in seconds.
-
-    due_in is the seconds until the next one waiting for its time, instant the database's clock; `lift` is added to its
-    priority because its oldest job has waited for `waited` seconds.
-    """
-
-    queue: str
-    priority: int
-    queue_priority: int
-    timeout: float | None
-    due_in: float | None
-    instant: datetime
-    weight: int = 1
-    lift: int = 0
-    waited: float = 0.0
-
-
-@dataclass(slots=True)
-class ClaimRequest:
-    """Which lanes to claim from, best first, each from its watermark, and how many jobs at most."""
-
-    queues: list[str]
-    priorities: list[int]
-    after_times: list[datetime]
-    after_ids: list[int]
-    limit: int
 
 
 class Exchanged(NamedTuple):
@@ -127,10 +84,12 @@ class WorkConnection:
         claim: ClaimRequest | None,
         tasks: list[str],
         meanwhile: Callable[[], None] = lambda: None,
+        limited: Sequence[tuple[int, int]] = (),
     ) -> Exchanged:
         """Hands in what ended and claims what is next, all or nothing.
 
-        `meanwhile` is called once the statements are sent: the server is at work on them.
+        `meanwhile` is called once the statements are sent: the server is at work on them. `limited` are the (job id,
+        attempt) pairs, by ascending ids, of what ended that was claimed within limits.
         """
         completed = ended = claimed = None
         # Without BEGIN the statements of one pipeline are one implicit transaction, committed at its end.
@@ -152,6 +111,9 @@ class WorkConnection:
                 )
             if endings is not None:
                 ended = self._run(_END, endings.arguments())
+            if limited:
+                ids, attempts = (list(column) for column in zip(*limited, strict=True))
+                self._run(_FREE_LIMITS, {"ids": ids, "attempts": attempts})
             if claim is not None:
                 claimed = self._run(
                     _CLAIM,
@@ -216,6 +178,44 @@ class WorkConnection:
         if claimable > limit:
             return claimed, None, True
         return claimed, Position(last_time, last_id), examined == examine
+
+    def claim_lanes(
+        self, lanes: ClaimRequest, only: list[bool], gated: list[str], tasks: list[str], examine: int
+    ) -> tuple[list[ClaimedRow], dict[int, Looked]]:
+        """Looks at up to `examine` due rows of each of these lanes and claims those that limits let through.
+
+        `only` says of which lanes only the tasks in `gated` are wanted. Returns the jobs, and by the place of a lane
+        how far it was looked at; nothing for those without due rows.
+        """
+        rows = self._run(
+            _CLAIM_LANES,
+            {
+                "queues": lanes.queues,
+                "priorities": lanes.priorities,
+                "after_times": lanes.after_times,
+                "after_ids": lanes.after_ids,
+                "limit": lanes.limit,
+                "only": only,
+                "gated": gated,
+                "tasks": tasks,
+                "examine": examine,
+            },
+        ).fetchall()
+        claimed: list[ClaimedRow] = [row[:10] for row in rows if row[10] is None]
+        looked = {
+            row[10] - 1: Looked(row[1], row[7], bool(row[4]), Position(row[8], row[0]))
+            for row in rows
+            if row[10] is not None
+        }
+        return claimed, looked
+
+    def claim_keyed(
+        self, queue: str, priority: int, after_key: str, keys: int, limit: int, tasks: list[str]
+    ) -> tuple[list[ClaimedRow], Served]:
+        """Claims up to `limit` jobs with concurrency keys from a lane, a job of each key in turn, after a key."""
+        arguments = {"queue": queue, "priority": priority, "after_key": after_key, "keys": keys}
+        *claimed, end = self._run(_CLAIM_KEYED, arguments | {"limit": limit, "tasks": tasks}).fetchall()
+        return claimed, Served(end[3] or "", end[1], end[7])
 
     def claim_suspects(self, queues: Sequence[str] | None, limit: int, tasks: list[str]) -> list[ClaimedRow]:
         """Claims up to `limit` suspects in these queues (None: all)."""

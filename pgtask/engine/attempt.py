@@ -24,6 +24,7 @@ class Attempt:
         "error_type",
         "final",
         "id",
+        "limited",
         "mark",
         "outcome",
         "payload",
@@ -63,6 +64,7 @@ class Attempt:
         self.claimed_at = claimed_at
         self.tick_at = tick_at
         self.mark = -1
+        self.limited = False
         self.started_at: float | None = None
         self.ended_at = 0.0
         self.outcome = "completed"

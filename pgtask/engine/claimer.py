@@ -11,10 +11,11 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
 
-from pgtask.database.work import START, ClaimedRow, ClaimRequest, Position, WorkConnection
-from pgtask.engine.lanes import Lane, Lanes
+from pgtask.database.claims import START, ClaimedRow, ClaimRequest, Position
+from pgtask.database.work import WorkConnection
+from pgtask.engine.lane import EXAMINE, KEYS, Kind, Lane, LimitedLane
+from pgtask.engine.lanes import Lanes
 
-EXAMINE = 2000
 # A claim that takes this long and finds little has stepped over rows that others hold back; see advance_lane.sql.
 _SLOW_CLAIM = 0.02
 _RESCAN_SHARE = 40
@@ -75,6 +76,9 @@ class Rescan:
 class Claimer:
     """Decides which lanes to claim from and how long to rest."""
 
+    # Whether all that it claims may count against limits.
+    within_limits = False
+
     def __init__(
         self, queues: Sequence[str] | None, tasks: list[str], poll: float, listen: bool, *, strict: bool = False
     ) -> None:
@@ -86,7 +90,10 @@ class Claimer:
         self._queues = queues
         self._poll = poll
         self._listen = listen
+        self._all_tasks = tasks
+        # Those that may be claimed without a look at limits.
         self.tasks = tasks
+        self._gated: list[str] = []
         self.lanes = Lanes(queues if strict else None)
         self.rescan = Rescan()
         self.hungry = True
@@ -105,6 +112,12 @@ class Claimer:
         self.hungry = True
         self._woken = True
         self.lanes.refresh()
+        self.lanes.rouse(full=False)
+
+    def freed(self) -> None:
+        """An attempt has ended that counted against limits."""
+        self.hungry = True
+        self.lanes.rouse(full=True)
 
     def try_again(self) -> None:
         """A rest is over without news: what is known is looked at once more."""
@@ -114,6 +127,7 @@ class Claimer:
     def queues_changed(self) -> None:
         """A queue was paused, resumed or re-ranked."""
         self._sweep_at = 0.0
+        self.lanes.rouse(full=True)
         self.wake()
 
     def rewind(self, queue: str, priority: int, instant: datetime) -> None:
@@ -121,12 +135,34 @@ class Claimer:
         self.lanes.rewind(queue, priority, instant)
         self.wake()
 
-    def request(self, limit: int) -> tuple[ClaimRequest, list[Lane]] | None:
-        """What to claim now. None, and no longer hungry, when no lane is left to try."""
-        claim = self.lanes.next_claim(limit)
+    def request(self, limit: int, within: int) -> tuple[ClaimRequest, list[Lane]] | None:
+        """What to claim now: lanes without limits, or some with limits for at most `within` jobs. None, and no longer
+        hungry, when no lane is left to try."""
+        claim = self.lanes.next_claim(limit, within)
         if claim is None:
             self._come_short()
         return claim
+
+    def claim_limited(
+        self, connection: WorkConnection, request: ClaimRequest, lanes: Sequence[LimitedLane]
+    ) -> list[ClaimedRow]:
+        """Claims within limits."""
+        if lanes[0].kind is Kind.KEYED:
+            (lane,) = lanes
+            queue, priority = lane.key
+            rows, served = connection.claim_keyed(queue, priority, lane.after_key, KEYS, request.limit, self._all_tasks)
+            self.lanes.served(lane, rows, served, request.limit)
+        else:
+            rows, looked = connection.claim_lanes(
+                request,
+                [lane.kind is Kind.GATED for lane in lanes],
+                self._gated,
+                self._all_tasks,
+                max(lane.examine for lane in lanes),
+            )
+            self.lanes.looked(lanes, rows, looked, request.limit)
+        self._rate.count(len(rows))
+        return rows
 
     def took(self, rows: Sequence[ClaimedRow], asked: int, lanes: Sequence[Lane], seconds: float) -> None:
         """Learns what a claim over `lanes` brought, and how long it took."""
@@ -178,7 +214,7 @@ class Claimer:
             rows = []
             if now >= self.rescan.due_at:
                 self._rescan_wanted = False
-                self.rescan.begin([lane for lane in self.lanes.all() if lane.watermark > START])
+                self.rescan.begin([lane for lane in self.lanes.plain() if lane.watermark > START])
         self._rate.count(len(rows))
         return rows
 
@@ -192,7 +228,17 @@ class Claimer:
         self._sweep_at = ended + min(max(pause, _RESCAN_MIN), 1.0)
         dues = [row.due_in for row in rows if row.due_in is not None]
         self._due_at = ended + min(dues) if dues else float("inf")
-        if self.lanes.update(rows):
+        self._gate(rows[0].gated if rows else None)
+        if self.lanes.update(rows, gated=bool(self._gated)):
+            self.hungry = True
+
+    def _gate(self, names: Sequence[str] | None) -> None:
+        """Learns which tasks, of all that there are, have limits."""
+        gated = sorted(set(names).intersection(self._all_tasks)) if names else []
+        if gated != self._gated:
+            self._gated = gated
+            self.tasks = [task for task in self._all_tasks if task not in gated]
+            self.lanes.start_over()
             self.hungry = True
 
     def _settle(self, connection: WorkConnection, lane: Lane, limit: int) -> list[ClaimedRow]:
@@ -226,7 +272,7 @@ class Claimer:
             self._due_at = float("inf")
             self.wake()
             return 0.0
-        wanted = [self._due_at]
+        wanted = [self._due_at, self.lanes.roused_at()]
         if self._sweep_wanted:
             wanted.append(self._sweep_at)
         if self._rescan_wanted and len(self.lanes):

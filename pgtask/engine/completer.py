@@ -83,6 +83,11 @@ class Completer:
         ends = [attempt for attempt in ordered if attempt.outcome not in _SETTLED] if len(done) < len(ordered) else []
         return (_completions(done, now) if done else None), (_endings(ends, now) if ends else None)
 
+    @staticmethod
+    def limited(attempts: Iterable[Attempt]) -> list[tuple[int, int]]:
+        """The (job id, attempt) pairs that count against limits, by ascending ids."""
+        return sorted(attempt.key for attempt in attempts if attempt.limited)
+
     def settle(self, exchanged: Exchanged) -> None:
         """The batch was committed; what the database did not take was no longer ours."""
         batch, self._sent = self._sent, []
@@ -155,7 +160,7 @@ class Completer:
             self._report([attempt])
 
     def _exchange_one(self, connection: WorkConnection, attempt: Attempt, tasks: list[str]) -> Exchanged:
-        return connection.exchange(*self.batches([attempt]), None, None, tasks)
+        return connection.exchange(*self.batches([attempt]), None, None, tasks, limited=self.limited([attempt]))
 
 
 def _completions(attempts: list[Attempt], now: float) -> Completions:

@@ -14,25 +14,28 @@ import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
+from pgtask.database.claims import ClaimRequest
 from pgtask.database.connection import lost, one_line, refusal
 from pgtask.database.outcomes import Notes
-from pgtask.database.work import ClaimedRow, ClaimRequest, WorkConnection
+from pgtask.database.work import WorkConnection
 from pgtask.engine.attempt import Attempt
 from pgtask.engine.bell import NEWS, OTHER, Bell
 from pgtask.engine.claimer import Claimer
 from pgtask.engine.completer import BATCH, FLUSH_AFTER, Completer
-from pgtask.engine.lanes import Lane
+from pgtask.engine.intake import Intake
+from pgtask.engine.lane import Lane, LimitedLane
 from pgtask.engine.manifest import Manifest
 from pgtask.engine.marks import Marks
 from pgtask.engine.notes import Notebook
 from pgtask.engine.prefetch import Prefetch
 from pgtask.engine.recovery import Recovery
 from pgtask.engine.slots import Slots
-from pgtask.model.payload import decode_many
 
-GIVE_BACK_AFTER = 0.5
 _LOG_EVERY = 10.0
 _LONGEST_PAUSE = 5.0
+
+Claim = tuple[ClaimRequest, list[Lane]]
+LimitedClaim = tuple[ClaimRequest, list[LimitedLane]]
 
 log = logging.getLogger("pgtask.exchange")
 
@@ -62,7 +65,8 @@ class Exchange:
         self._notebook = notebook
         self._bell = bell
         self._manifest = manifest
-        self._timeouts: dict[str, float | None] = {row["name"]: row["timeout"] for row in manifest.tasks}
+        timeouts = {row["name"]: row["timeout"] for row in manifest.tasks}
+        self._intake = Intake(claimer, slots, marks, prefetch, completer, timeouts)
         self._recovery = Recovery(completer, marks)
         self._actions: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._sleeping = False
@@ -70,10 +74,7 @@ class Exchange:
         self._quiet = False
         self._unanswered = False
         self._away_logged = 0.0
-        self._give_back_at = 0.0
         self._flush_at = 0.0
-        # Claimed, not yet handed to the slots: that is done while the server is busy with the next exchange, if any.
-        self._arrived: list[ClaimedRow] = []
         self.ready = threading.Event()
         self.finished = threading.Event()
 
@@ -96,7 +97,7 @@ class Exchange:
     def _set_quiet(self, on: bool) -> None:
         self._quiet = on
         if on:
-            self._give_back(self._slots.withdraw())
+            self._intake.give_back(self._slots.withdraw())
         else:
             self._claimer.wake()
 
@@ -145,7 +146,7 @@ class Exchange:
         if self._unanswered:
             self._recovery.settle(connection)
             # Not held, so given back with the others.
-            self._arrived = []
+            self._intake.forget()
             self._unanswered = False
         self._claimer.queues_changed()
 
@@ -154,32 +155,47 @@ class Exchange:
             self._hear()
             if self._recovery.due():
                 # Whatever has arrived is to be seen as held.
-                self._hand_over()
+                self._intake.hand_over()
                 self._recovery.look_again(connection)
-            if self._slots.backed_up() and time.monotonic() >= self._give_back_at:
-                self._give_back_stale()
+            self._intake.give_back_stale()
             wanted = self._wanted()
             if wanted and self._claimer.look_due():
                 self._look(connection, wanted)
                 wanted = self._wanted()
-            claim = self._claimer.request(wanted) if wanted and self._claimer.hungry else None
-            batch = self._completer.take() if claim or self._flush_due() else []
-            # What ends now takes all its notes along: its progress could not be written afterwards.
-            notes = self._notebook.take(float("inf") if batch else time.monotonic())
-            if batch or notes or claim:
-                self._exchange(connection, batch, notes, claim)
-            elif self._arrived:
-                self._hand_over()
+            if self._trade(connection, wanted):
+                continue
+            if len(self._intake):
+                self._intake.hand_over()
             elif not self._claiming and not self._slots.unfinished and not len(self._completer):
                 self.finished.set()
                 return
             elif not (wanted and self._claimer.look_due()):
                 self._wait(connection, wanted)
 
+    def _trade(self, connection: WorkConnection, wanted: int) -> bool:
+        """Hands in what has ended and claims what is wanted; returns whether there was anything to do."""
+        claim, limited = self._request(wanted) if wanted and self._claimer.hungry else (None, None)
+        batch = self._completer.take() if claim or limited or self._flush_due() else []
+        # What ends now takes all its notes along: its progress could not be written afterwards.
+        notes = self._notebook.take(float("inf") if batch else time.monotonic())
+        if batch or notes or claim:
+            self._exchange(connection, batch, notes, claim)
+        if limited:
+            # After the handing in, which may make room, and apart from it, so that limits are locked in one order.
+            self._claim_limited(connection, *limited)
+        return bool(batch or notes or claim or limited)
+
+    def _request(self, wanted: int) -> tuple[Claim | None, LimitedClaim | None]:
+        """What to claim next, without limits or within them."""
+        claim = self._claimer.request(wanted, self._prefetch.spare(self._slots.limited))
+        if claim is None or not isinstance(claim[1][0], LimitedLane):
+            return claim, None
+        return None, (claim[0], [lane for lane in claim[1] if isinstance(lane, LimitedLane)])
+
     def _wanted(self) -> int:
         if self._quiet:
             return 0
-        arrived = len(self._arrived)
+        arrived = len(self._intake)
         return min(self._prefetch.wanted(self._slots.unfinished + arrived), self._marks.room - arrived)
 
     def _flush_due(self) -> bool:
@@ -192,29 +208,36 @@ class Exchange:
         with contextlib.suppress(Empty):
             while True:
                 action = self._actions.get_nowait()
-                self._hand_over()
+                self._intake.hand_over()
                 action()
 
     def _look(self, connection: WorkConnection, wanted: int) -> None:
-        self._hand_over()
+        self._intake.hand_over()
         self._unanswered = True
         rows = self._claimer.look(connection, wanted)
         self._unanswered = False
-        self._take(rows)
+        self._intake.take(rows)
 
     def _exchange(
         self,
         connection: WorkConnection,
         batch: list[Attempt],
         notes: Notes | None,
-        claim: tuple[ClaimRequest, list[Lane]] | None,
+        claim: Claim | None,
     ) -> None:
         completions, endings = self._completer.batches(batch)
+        limited = self._completer.limited(batch)
         self._unanswered = True
         begun = time.monotonic()
         try:
             exchanged = connection.exchange(
-                completions, endings, notes, claim[0] if claim else None, self._claimer.tasks, self._hand_over
+                completions,
+                endings,
+                notes,
+                claim[0] if claim else None,
+                self._claimer.tasks,
+                self._intake.hand_over,
+                limited,
             )
         except Exception as error:
             if notes is not None:
@@ -229,52 +252,18 @@ class Exchange:
         ended = time.monotonic()
         self._flush_at = ended + FLUSH_AFTER
         self._completer.settle(exchanged)
+        if limited:
+            self._claimer.freed()
         if claim is not None:
-            self._take(exchanged.claimed)
+            self._intake.take(exchanged.claimed)
             self._claimer.took(exchanged.claimed, claim[0].limit, claim[1], ended - begun)
 
-    def _take(self, rows: list[ClaimedRow]) -> None:
-        # Nothing is left of the last claim unless an error came before its turn.
-        self._hand_over()
-        self._arrived = self._claimer.lanes.in_order(rows)
-
-    def _hand_over(self) -> None:
-        rows, self._arrived = self._arrived, []
-        if not rows:
-            return
-        now = time.monotonic()
-        lanes, timeouts, hold = self._claimer.lanes, self._timeouts, self._marks.hold
-        payloads = decode_many([row[5] for row in rows])
-        attempts = []
-        for row, payload in zip(rows, payloads, strict=True):
-            id, number, task, queue, priority, _, timeout, retries, _, tick = row
-            limit = timeout or timeouts[task] or lanes.timeout(queue, priority)
-            attempt = Attempt(id, number, task, queue, priority, payload, limit, retries, now, tick)
-            attempt.mark = hold(id, number, limit)
-            attempts.append(attempt)
-        self._prefetch.claimed(attempt.task for attempt in attempts)
-        self._give_back_at = now + GIVE_BACK_AFTER
-        self._slots.submit(attempts)
-
-    def _give_back_stale(self) -> None:
-        """Gives back what has waited too long for a slot: the jobs before it turned out longer than expected."""
-        now = time.monotonic()
-        waiting = self._slots.withdraw()
-        stale = [attempt for attempt in waiting if now - attempt.claimed_at > GIVE_BACK_AFTER]
-        fresh = [attempt for attempt in waiting if now - attempt.claimed_at <= GIVE_BACK_AFTER]
-        self._slots.submit(fresh, again=True)
-        self._give_back_at = min((attempt.claimed_at for attempt in fresh), default=now) + GIVE_BACK_AFTER
-        if stale:
-            running = {attempt.task for attempt in self._slots.running()}
-            self._prefetch.stalled(running, GIVE_BACK_AFTER)
-            self._give_back(stale)
-
-    def _give_back(self, attempts: list[Attempt]) -> None:
-        for attempt in attempts:
-            attempt.outcome = "released"
-            attempt.ended_at = time.monotonic()
-            self._slots.forget(attempt)
-            self._completer.add(attempt)
+    def _claim_limited(self, connection: WorkConnection, request: ClaimRequest, lanes: list[LimitedLane]) -> None:
+        self._intake.hand_over()
+        self._unanswered = True
+        rows = self._claimer.claim_limited(connection, request, lanes)
+        self._unanswered = False
+        self._intake.start_first(rows)
 
     def _wait(self, connection: WorkConnection, wanted: int) -> None:
         self._sleeping = True

@@ -14,14 +14,13 @@ import heapq
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter, itemgetter
 
-from pgtask.database.work import START, ClaimedRow, ClaimRequest, LaneRow, Position
-
-Key = tuple[str, int]
+from pgtask.database.claims import START, ClaimedRow, ClaimRequest, LaneRow, Looked, Position, Served
+from pgtask.engine.lane import Key, Kind, Lane, LimitedLane, Queue
 
 LANES_PER_CLAIM = 16
 # Jobs whose transactions commit in another order than they began appear behind the watermark; most no later than this.
@@ -33,42 +32,14 @@ _QUEUE: Callable[[ClaimedRow], str] = itemgetter(3)
 _POSITION = itemgetter(8, 0)
 
 
-class Queue:
-    """One queue, as this executor knows it. `served` are the jobs it was given, each divided by the weight of then."""
-
-    __slots__ = ("lanes", "name", "place", "priority", "served", "weight")
-
-    def __init__(self, name: str, served: float) -> None:
-        self.name = name
-        self.served = served
-        self.place = 0
-        self.priority = 0
-        self.weight = 1
-        self.lanes: list[Lane] = []
-
-
-class Lane:
-    """One lane, as this executor knows it. `rank` sorts it among the lanes of its queue, best first."""
-
-    __slots__ = ("key", "queue", "rank", "seen_at", "settled", "timeout", "watermark")
-
-    def __init__(self, key: Key, queue: Queue) -> None:
-        self.key = key
-        self.queue = queue
-        self.rank: tuple[float, ...] = ()
-        self.timeout: float | None = None
-        self.watermark = START
-        self.settled = True
-        self.seen_at = time.monotonic()
-
-
 class Lanes:
     """All lanes known, in the order in which they are to be served."""
 
     def __init__(self, strict: Sequence[str] | None = None) -> None:
         """`strict` are queues that, among equals, come in this order instead of sharing by weight."""
         self._strict = None if strict is None else {name: place for place, name in enumerate(strict)}
-        self._lanes: dict[Key, Lane] = {}
+        self._lanes: dict[tuple[str, int, Kind], Lane] = {}
+        self._limited: list[LimitedLane] = []
         self._queues: dict[str, Queue] = {}
         self._order: list[Lane] = []
         self._tiers: list[list[Lane]] = []
@@ -81,10 +52,11 @@ class Lanes:
     def __len__(self) -> int:
         return len(self._order)
 
-    def update(self, rows: Sequence[LaneRow]) -> bool:
+    def update(self, rows: Sequence[LaneRow], *, gated: bool = False) -> bool:
         """Takes in a sweep's answer; returns whether it brought lanes not known before.
 
-        Lanes that held nothing for a minute are forgotten.
+        With `gated`, some tasks that are known here have limits: their jobs may be in any lane. Lanes that held nothing
+        for a minute are forgotten.
         """
         now = time.monotonic()
         news = False
@@ -100,17 +72,27 @@ class Lanes:
                 queue.priority = row.queue_priority
                 news = True
             queue.weight = row.weight
-            lane = self._lanes.get((row.queue, row.priority))
-            if lane is None:
-                lane = self._lanes[row.queue, row.priority] = Lane((row.queue, row.priority), queue)
-                news = True
-            lane.rank = (-row.priority - row.lift, -row.waited if row.lift else 0.0, -row.priority)
-            lane.timeout = row.timeout
-            lane.seen_at = now
+            queue.timeout = row.timeout
+            for kind in _kinds(row, gated):
+                lane = self._lanes.get((row.queue, row.priority, kind))
+                if lane is None:
+                    made = Lane if kind is Kind.PLAIN else LimitedLane
+                    lane = self._lanes[row.queue, row.priority, kind] = made((row.queue, row.priority), queue, kind)
+                    news = True
+                lane.rank = (-row.priority - row.lift, -row.waited if row.lift else 0.0, -row.priority, kind)
+                lane.seen_at = now
+            gone = (Kind.LIMITED,) if not row.limited else (Kind.PLAIN, Kind.GATED)
+            for kind in gone if gated else (*gone, Kind.GATED):
+                self._forget((row.queue, row.priority, kind))
         for key in [key for key, lane in self._lanes.items() if now - lane.seen_at > _FORGET_AFTER]:
-            self._dry.discard(self._lanes.pop(key))
+            self._forget(key)
         self._arrange()
         return news
+
+    def _forget(self, key: tuple[str, int, Kind]) -> None:
+        lane = self._lanes.pop(key, None)
+        if lane is not None:
+            self._dry.discard(lane)
 
     def _arrange(self) -> None:
         for queue in self._queues.values():
@@ -120,6 +102,7 @@ class Lanes:
         self._queues = {name: queue for name, queue in self._queues.items() if queue.lanes}
         queues = sorted(self._queues.values(), key=lambda queue: (-queue.priority, queue.place, queue.name))
         self._order = [lane for queue in queues for lane in queue.lanes]
+        self._limited = [lane for lane in self._order if isinstance(lane, LimitedLane)]
         self._tiers = [list(tier) for _, tier in groupby(self._order, key=lambda lane: lane.queue.priority)]
 
     def unsettled(self) -> Lane | None:
@@ -130,20 +113,68 @@ class Lanes:
         """The lanes, best first."""
         return list(self._order)
 
-    def next_claim(self, limit: int) -> tuple[ClaimRequest, list[Lane]] | None:
-        """The next few lanes to claim from, None when each has come up short since the last `refresh`."""
-        lanes = self._pick()
+    def plain(self) -> list[Lane]:
+        """Those without limits."""
+        return [lane for lane in self._order if lane.kind is Kind.PLAIN]
+
+    def start_over(self) -> None:
+        """Looks at everything again, as other tasks are wanted than before."""
+        for lane in self._order:
+            lane.watermark = START
+
+    def next_claim(self, limit: int, within: int = 0) -> tuple[ClaimRequest, list[Lane]] | None:
+        """The next few lanes to claim from, None when each has come up short since the last `refresh`.
+
+        They are either all plain, for `limit` jobs, or lanes with limits, for at most `within` jobs.
+        """
+        lanes = self._pick(within)
         if not lanes:
             return None
+        limited = [lane for lane in lanes if isinstance(lane, LimitedLane)]
+        for lane in limited:
+            lane.yielded = True
+        starts = [lane.start() for lane in limited] or [lane.watermark for lane in lanes]
         self._places = {lane.key: place for place, lane in enumerate(lanes)}
         request = ClaimRequest(
             [lane.key[0] for lane in lanes],
             [lane.key[1] for lane in lanes],
-            [lane.watermark.time for lane in lanes],
-            [lane.watermark.id for lane in lanes],
-            limit,
+            [start.time for start in starts],
+            [start.id for start in starts],
+            min(limit, within) if limited else limit,
         )
         return request, lanes
+
+    def looked(
+        self, lanes: Sequence[LimitedLane], rows: list[ClaimedRow], looked: Mapping[int, Looked], wanted: int
+    ) -> None:
+        """Learns what a claim within limits brought."""
+        rows = self.in_order(rows)
+        self.charge(rows)
+        counts = Counter(map(_LANE, rows))
+        last = {_LANE(row): row for row in rows}
+        for place, lane in enumerate(lanes):
+            position = lane.looked(looked.get(place), counts[lane.key], wanted)
+            if position is not None:
+                self.reach(lane, position)
+            elif lane.key in last:
+                row = last[lane.key]
+                self.reach(lane, Position(row[8], row[0]))
+
+    def served(self, lane: LimitedLane, rows: Sequence[ClaimedRow], served: Served, wanted: int) -> None:
+        """Learns what a claim by keys brought."""
+        self.charge(rows)
+        lane.served(served, len(rows), wanted)
+
+    def rouse(self, *, full: bool) -> None:
+        """Ends the rests of lanes with limits: of all, or, where only jobs are news, of those not full."""
+        for lane in self._limited:
+            if full or not lane.full:
+                lane.rouse()
+
+    def roused_at(self) -> float:
+        """When the next rest of a lane with limits ends; infinity when none rests."""
+        now = time.monotonic()
+        return min((lane.rests_until for lane in self._limited if lane.rests_until > now), default=float("inf"))
 
     def came_short(self, lanes: Sequence[Lane]) -> bool:
         """A claim over these lanes brought less than it asked for; returns whether there are others to try."""
@@ -153,32 +184,51 @@ class Lanes:
             last = max(queue.served for queue in self._queues.values())
             for lane in lanes:
                 lane.queue.served = last
-        return any(lane.settled and lane not in self._dry for lane in self._order)
+        return any(self._ready(lane, 1) for lane in self._order)
 
     def refresh(self) -> None:
         """Any lane may hold something again."""
         self._dry.clear()
 
-    def _pick(self) -> list[Lane]:
+    def _ready(self, lane: Lane, within: int) -> bool:
         # A lane not yet settled may hold back any number of rows at its head; an ordinary claim would look at them all.
-        dry = self._dry
-        if len(self._order) <= 1:
-            return [lane for lane in self._order if lane.settled and lane not in dry]
-        picked: list[Lane] = []
-        for tier in self._tiers:
-            room = LANES_PER_CLAIM - len(picked)
-            if not room:
-                break
-            ready = {lane.queue for lane in tier if lane.settled and lane not in dry}
-            key: Callable[[Queue], float] = attrgetter("served" if self._strict is None else "place")
-            for queue in heapq.nsmallest(room, ready, key):
-                picked += [lane for lane in queue.lanes if lane.settled and lane not in dry]
-        return picked[:LANES_PER_CLAIM]
+        if isinstance(lane, LimitedLane):
+            return within > 0 and lane.rests_until <= time.monotonic()
+        return lane.settled and lane not in self._dry
 
-    def timeout(self, queue: str, priority: int) -> float | None:
+    def _best(self, within: int) -> Iterator[Lane]:
+        key: Callable[[Queue], float] = attrgetter("served" if self._strict is None else "place")
+        for tier in self._tiers:
+            ready = {lane.queue for lane in tier if self._ready(lane, within)}
+            for queue in heapq.nsmallest(LANES_PER_CLAIM, ready, key):
+                for lane in queue.lanes:
+                    if self._ready(lane, within):
+                        yield lane
+
+    def _pick(self, within: int) -> list[Lane]:
+        if len(self._order) == 1 and not self._limited:
+            return [lane for lane in self._order if self._ready(lane, within)]
+        picked: list[Lane] = []
+        waiting: list[LimitedLane] = []
+        for lane in self._best(within):
+            if isinstance(lane, LimitedLane) and lane.yielded:
+                waiting.append(lane)
+                continue
+            if picked and (lane.kind.alone or _apart(lane, picked[0])):
+                break
+            picked.append(lane)
+            if lane.kind.alone or len(picked) == LANES_PER_CLAIM:
+                break
+        if not picked or picked[0].kind is Kind.PLAIN:
+            # All have had their turn before these: now theirs come again.
+            for limited in waiting:
+                limited.yielded = False
+        return picked or list(waiting[:1])
+
+    def timeout(self, queue: str) -> float | None:
         """The queue's timeout in seconds, for jobs whose own and whose task's are not set."""
-        lane = self._lanes.get((queue, priority))
-        return None if lane is None else lane.timeout
+        known = self._queues.get(queue)
+        return None if known is None else known.timeout
 
     def in_order(self, rows: list[ClaimedRow]) -> list[ClaimedRow]:
         """The jobs of the last claim in the order in which they should start; the database gives them in page order."""
@@ -194,10 +244,14 @@ class Lanes:
         Only after the claim committed.
         """
         last = {_LANE(row): row for row in rows}
-        for key, row in last.items():
-            lane = self._lanes.get(key)
+        for (queue, priority), row in last.items():
+            lane = self._lanes.get((queue, priority, Kind.PLAIN))
             if lane is not None:
                 self.reach(lane, Position(row[8], row[0]))
+        self.charge(rows)
+
+    def charge(self, rows: Sequence[ClaimedRow]) -> None:
+        """Charges the queues with the jobs that they were given."""
         if len(self._queues) > 1 and rows:
             names = Counter(map(_QUEUE, rows))
             counts = {self._queues[name]: count for name, count in names.items() if name in self._queues}
@@ -218,6 +272,21 @@ class Lanes:
 
     def rewind(self, queue: str, priority: int, instant: datetime) -> None:
         """Lowers a watermark so that rows from `instant` on are seen again."""
-        lane = self._lanes.get((queue, priority))
-        if lane is not None and lane.watermark.time >= instant:
-            lane.watermark = Position(instant - SLACK, 0)
+        for kind in (Kind.PLAIN, Kind.LIMITED, Kind.GATED):
+            lane = self._lanes.get((queue, priority, kind))
+            if lane is not None and lane.watermark.time >= instant:
+                lane.watermark = Position(instant - SLACK, 0)
+
+
+def _kinds(row: LaneRow, gated: bool) -> list[Kind]:
+    kinds = [Kind.LIMITED] if row.limited else [Kind.PLAIN]
+    if gated and not row.limited:
+        kinds.append(Kind.GATED)
+    if row.keyed:
+        kinds.append(Kind.KEYED)
+    return kinds
+
+
+def _apart(lane: Lane, other: Lane) -> bool:
+    """Whether one claim cannot take both."""
+    return other.kind.alone or (lane.kind is Kind.PLAIN) != (other.kind is Kind.PLAIN)

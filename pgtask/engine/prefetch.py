@@ -52,6 +52,10 @@ class Prefetch:
             self._seconds[task] = max(self._seconds.get(task, 0.0), seconds)
         self._expected = max(self._expected, seconds)
 
+    def spare(self, taken: int) -> int:
+        """How many slots are left when so many are taken."""
+        return max(0, self._slots - taken)
+
     def wanted(self, unfinished: int) -> int:
         """How many jobs to claim now, with so many in hand that have not ended; 0 until a claim is worth its while."""
         free = max(0, self._slots - unfinished)

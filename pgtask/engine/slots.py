@@ -49,6 +49,11 @@ class Slots:
         """Attempts handed in that have not ended."""
         return len(self._held)
 
+    @property
+    def limited(self) -> int:
+        """How many of them were claimed within limits."""
+        return sum(attempt.limited for attempt in list(self._held.values()))
+
     def submit(self, attempts: list[Attempt], again: bool = False) -> None:
         """Takes attempts for the slots, in this order; `again` for some that were withdrawn."""
         if not again:

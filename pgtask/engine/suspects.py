@@ -6,12 +6,15 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
-from pgtask.database.work import ClaimedRow, WorkConnection
+from pgtask.database.claims import ClaimedRow
+from pgtask.database.work import WorkConnection
 from pgtask.engine.claimer import Claimer
 
 
 class SuspectClaimer(Claimer):
     """Knows no lanes: suspects are few, and an index of their own finds them."""
+
+    within_limits = True
 
     def __init__(self, queues: Sequence[str] | None, tasks: list[str], poll: float) -> None:
         super().__init__(queues, tasks, poll, listen=False)

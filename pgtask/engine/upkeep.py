@@ -15,9 +15,11 @@ from collections.abc import Callable
 from pgtask.database import ownership, partitions, statistics
 from pgtask.database.connection import STATEMENT_TIMEOUT, Connection, connect
 from pgtask.engine.persistence import persist
+from pgtask.model.wording import plural
 
 LEADERSHIP = "upkeep"
 _STATISTICS_EVERY = 10.0
+_PRUNE_LIMITS_EVERY = 600.0
 _PARTITIONS_EVERY, _PARTITIONS_AGAIN = 3600.0, 60.0
 # Upkeep that takes long is done more seldom: its rests are this many times as long as its work.
 _REST_SHARE = 20
@@ -68,6 +70,8 @@ class Upkeep:
         if not ownership.lead(connection, LEADERSHIP, self._worker_id, self._leadership):
             return False
         self._rescue(connection)
+        self._repair_limits(connection)
+        self._now_and_then(_PRUNE_LIMITS_EVERY, ownership.prune_limits, connection)
         self._now_and_then(_STATISTICS_EVERY, statistics.roll_up, connection)
         self._now_and_then(self._partitions_every, self._maintain, connection)
         return True
@@ -95,6 +99,11 @@ class Upkeep:
         freed = ownership.rescue(connection, self._worker_id)
         if freed:
             log.warning("rescued %d jobs of dead workers", len(freed))
+
+    def _repair_limits(self, connection: Connection) -> None:
+        wrong = ownership.repair_limits(connection)
+        if wrong:
+            log.warning("%s of limits %s wrong and corrected", plural(wrong, "count"), "was" if wrong == 1 else "were")
 
     def _maintain(self, connection: Connection) -> None:
         # What a lock or the sheer amount kept it from doing is tried again soon.

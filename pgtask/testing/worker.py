@@ -14,12 +14,13 @@ from contextlib import ExitStack, closing
 from typing import Self
 
 from pgtask.database import jobs, migrations, ownership
+from pgtask.database.claims import START, ClaimedRow, ClaimRequest, LaneRow, Position
 from pgtask.database.connection import connect
-from pgtask.database.work import START, ClaimedRow, Position, WorkConnection
+from pgtask.database.work import WorkConnection
 from pgtask.engine.app import PgTask
 from pgtask.engine.attempt import Attempt
-from pgtask.engine.claimer import EXAMINE
 from pgtask.engine.completer import Completer
+from pgtask.engine.lane import EXAMINE, KEYS
 from pgtask.engine.notes import Notebook
 from pgtask.engine.prefetch import Prefetch
 from pgtask.model.payload import decode_many
@@ -72,15 +73,37 @@ class Worker:
         """Takes the next job, in the order in which a worker would."""
         lanes = self._connection.sweep(self._queues)
         for lane in sorted(lanes, key=lambda lane: (-lane.queue_priority, -lane.priority, lane.queue)):
-            position: Position | None = START
-            more = True
-            while more and position is not None:
-                rows, position, more = self._connection.advance(
-                    lane.queue, lane.priority, position, EXAMINE, 1, self._tasks
+            rows = self._claim_plain(lane) or self._claim_within_limits(lane)
+            if rows:
+                return rows[0]
+        return None
+
+    def _claim_plain(self, lane: LaneRow) -> list[ClaimedRow]:
+        tasks = [task for task in self._tasks if task not in (lane.gated or ())]
+        position: Position | None = START
+        more = True
+        while more and position is not None:
+            rows, position, more = self._connection.advance(lane.queue, lane.priority, position, EXAMINE, 1, tasks)
+            if rows:
+                return rows
+        return []
+
+    def _claim_within_limits(self, lane: LaneRow) -> list[ClaimedRow]:
+        if lane.limited or lane.gated:
+            position = START
+            while True:
+                request = ClaimRequest([lane.queue], [lane.priority], [position.time], [position.id], 1)
+                rows, looked = self._connection.claim_lanes(
+                    request, [not lane.limited], lane.gated or [], self._tasks, EXAMINE
                 )
                 if rows:
-                    return rows[0]
-        return None
+                    return rows
+                if not looked or looked[0].examined < EXAMINE or looked[0].claimable:
+                    break
+                position = looked[0].last
+        if lane.keyed:
+            return self._connection.claim_keyed(lane.queue, lane.priority, "", KEYS, 1, self._tasks)[0]
+        return []
 
     def run(self, row: ClaimedRow) -> Ran:
         """Runs a job that was taken, and hands in how that ended."""
@@ -102,7 +125,9 @@ class Worker:
         id, number, task, queue, priority, payload, timeout, retries, _, tick_at = row
         limit = timeout or self._timeouts[task]
         decoded = decode_many([payload])[0]
-        return Attempt(id, number, task, queue, priority, decoded, limit, retries, time.monotonic(), tick_at)
+        attempt = Attempt(id, number, task, queue, priority, decoded, limit, retries, time.monotonic(), tick_at)
+        attempt.limited = True
+        return attempt
 
     def _hand_in(self, attempt: Attempt) -> None:
         notes = self._notebook.take(float("inf"))

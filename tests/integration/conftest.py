@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import psycopg
 import pytest
 
+from pgtask.database.claims import START, ClaimedRow, ClaimRequest
 from pgtask.database.outcomes import Completions, Endings
-from pgtask.database.work import START, ClaimedRow, ClaimRequest, Exchanged, WorkConnection
+from pgtask.database.work import Exchanged, WorkConnection
 from tests.rows import add_worker
 
 TASKS = ["t"]
@@ -35,6 +37,7 @@ class Work:
     """One executor's connection with the identity it acts under."""
 
     def __init__(self, url: str, worker_id: int, executor: int) -> None:
+        self.url = url
         self.worker_id = worker_id
         self.executor = executor
         self.connection = WorkConnection(url, worker_id, executor)
@@ -69,6 +72,24 @@ class Work:
             completions.ended.append(0.25)
             completions.results.append(results[position] if results else None)
         return self.exchange(completions).completed
+
+    def complete_limited(self, *done: tuple[int, int]) -> None:
+        """Hands in (job id, attempt) pairs as completed, by ascending ids, and frees what they held of limits."""
+        ages = [0.0] * len(done)
+        completions = Completions(
+            [id for id, _ in done], [attempt for _, attempt in done], ages, ages, [None] * len(done)
+        )
+        self.connection.exchange(completions, None, None, None, TASKS, limited=done)
+
+    def running_keys(self, queue: str) -> Counter[str]:
+        """How many jobs of a queue run now, by concurrency key, in one look; without a key under no text."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            found = connection.execute(
+                "SELECT coalesce(concurrency_key, ''), count(*) FROM pgtask.jobs"
+                " WHERE queue = %s AND status = 'running' GROUP BY 1",
+                [queue],
+            )
+            return Counter(dict(found.fetchall()))
 
     def end(
         self,

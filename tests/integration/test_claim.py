@@ -12,8 +12,8 @@ import pytest
 from psycopg import sql
 
 from pgtask.database import statements
+from pgtask.database.claims import START, ClaimRequest, Position
 from pgtask.database.outcomes import Completions
-from pgtask.database.work import START, ClaimRequest, Position
 from pgtask.engine.lanes import Lanes
 from tests.integration.conftest import Work, request
 from tests.rows import add_worker, ago, expire, insert, live, number, runs

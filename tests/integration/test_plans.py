@@ -15,7 +15,7 @@ from psycopg import sql
 
 from pgtask.database import connection as connections
 from pgtask.database import statements
-from pgtask.database.work import START
+from pgtask.database.claims import START
 from tests.rows import add_worker, ago, insert, number
 
 Connection = psycopg.Connection[Any]
@@ -26,6 +26,8 @@ PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 STATEMENTS = (
     "advance_lane",
     "claim_jobs",
+    "claim_keyed",
+    "claim_lanes",
     "claim_suspects",
     "complete_jobs",
     "end_jobs",
@@ -217,15 +219,35 @@ def test_suspects_are_found_by_their_index(hot: Connection, connection: Connecti
     plan = explain(hot, "claim_suspects", executor=1, tasks=["t"], limit=1, worker_id=1, queues=None)
 
     assert plan["Actual Rows"] == 1
-    assert scans(plan) == [("Index Scan", "jobs_suspect"), ("Tid Scan", None)]
+    assert scans(plan) == [("Index Scan", "jobs_suspect")]
 
 
 def test_a_sweep_probes_each_lane_by_its_index(hot: Connection) -> None:
     plan = explain(hot, "sweep_lanes", queues=None)
 
     assert plan["Actual Rows"] == 2
-    assert {index for _, index in scans(plan)} == {"jobs_lane"}
+    assert {index for _, index in scans(plan)} == {"jobs_lane", "jobs_keyed"}
     assert blocks(plan) < 200
+
+
+def test_a_claim_within_limits_looks_at_no_more_rows_than_it_may(hot: Connection) -> None:
+    lanes = {"queues": ["default"], "priorities": [1], "after_times": [START.time], "after_ids": [0]}
+
+    plan = explain(hot, "claim_lanes", **CLAIM | {"limit": 10}, **lanes, only=[False], gated=["x"], examine=2500)
+
+    assert plan["Actual Rows"] == 11
+    (lane,) = (node for node in nodes(plan) if node.get("Index Name") == "jobs_lane")
+    assert lane["Actual Rows"] == 2500
+    assert [scan for scan in scans(plan) if scan[1] != "jobs_lane"] == []
+
+
+def test_a_claim_by_keys_probes_each_key_by_its_index(hot: Connection, connection: Connection) -> None:
+    connection.execute("UPDATE pgtask.jobs SET concurrency_key = 'k' || id % 50 WHERE queue = 'q'")
+
+    plan = explain(hot, "claim_keyed", **CLAIM | {"limit": 10}, queue="q", priority=7, after_key="", keys=20)
+
+    assert plan["Actual Rows"] == 11
+    assert {index for _, index in scans(plan) if index in {"jobs_lane", "jobs_keyed"}} == {"jobs_keyed"}
 
 
 def test_lanes_are_found_without_looking_at_their_jobs(hot: Connection, connection: Connection) -> None:

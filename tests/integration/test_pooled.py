@@ -14,11 +14,12 @@ from psycopg import errors
 
 from pgtask.database import connection as connections
 from pgtask.database import fencing
+from pgtask.database.claims import START, ClaimRequest
 from pgtask.database.connection import connect, lost
 from pgtask.database.outcomes import Completions
 from pgtask.database.pooled import PooledConnection
 from pgtask.database.reading import reading
-from pgtask.database.work import START, ClaimRequest, WorkConnection
+from pgtask.database.work import WorkConnection
 from tests.rows import add_worker, insert, live, number, runs
 from tests.support import eventually
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pgtask.database.work import START, ClaimedRow, LaneRow, Position
-from pgtask.engine.lanes import LANES_PER_CLAIM, SLACK, Lane, Lanes
+from pgtask.database.claims import START, ClaimedRow, LaneRow, Position
+from pgtask.engine.lane import Lane
+from pgtask.engine.lanes import LANES_PER_CLAIM, SLACK, Lanes
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 Key = tuple[str, int]
@@ -221,8 +222,8 @@ def test_a_lane_that_held_nothing_for_a_while_is_forgotten() -> None:
 def test_a_lane_knows_its_queues_timeout() -> None:
     lanes = known(LaneRow("q", 1, 0, 12.5, None, NOW))
 
-    assert lanes.timeout("q", 1) == 12.5
-    assert lanes.timeout("q", 2) is None
+    assert lanes.timeout("q") == 12.5
+    assert lanes.timeout("p") is None
 
 
 # The watermark

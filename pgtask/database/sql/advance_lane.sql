@@ -4,7 +4,8 @@
 -- Locks: the rows claimed, in page order, skipping what others hold. Index: jobs_lane.
 WITH examined AS MATERIALIZED (
     SELECT j.ctid AS tid, j.scheduled_at, j.id,
-           j.status = 'pending' AND NOT j.suspect AND j.task = ANY (%(tasks)s::text[]) AS claimable
+           j.status = 'pending' AND NOT j.suspect AND j.task = ANY (%(tasks)s::text[]) AND j.concurrency_key IS NULL
+           AND (j.start_by IS NULL OR j.start_by > now()) AS claimable
       FROM pgtask.jobs j
      WHERE j.queue = %(queue)s::text
        AND j.priority = %(priority)s::int2
@@ -12,7 +13,7 @@ WITH examined AS MATERIALIZED (
        AND (j.scheduled_at, j.id + 0) > (%(after_time)s::timestamptz, %(after_id)s::int8)
        AND EXISTS (SELECT FROM pgtask.workers w
                     WHERE w.id = %(worker_id)s::int4 AND w.dead_at IS NULL AND w.expires_at > now())
-       AND NOT EXISTS (SELECT FROM pgtask.queues q WHERE q.name = %(queue)s::text AND q.paused_at IS NOT NULL)
+       AND NOT EXISTS (SELECT FROM pgtask.queues q WHERE q.name = %(queue)s::text AND (q.paused_at IS NOT NULL OR q.limited))
      ORDER BY j.scheduled_at, j.id + 0
      LIMIT %(examine)s::int4
 ), due AS MATERIALIZED (

@@ -1,7 +1,8 @@
 -- Takes up to %(limit)s due jobs from the lanes given, best lane first, each from its watermark on.
 -- Locks: the rows taken, in lane order, skipping what others hold. Index: jobs_lane, once per lane.
 -- The row list is materialised: as a joined sub-select the planner may run it again and claim more than the limit.
--- id + 0 is the column of jobs_lane. Nothing is taken without this worker's own live lease, nor from a paused queue.
+-- id + 0 is the column of jobs_lane. Nothing is taken without this worker's own live lease, nor from a queue that is paused or has
+-- limits, nor with a concurrency key: see claim_lanes.sql and claim_keyed.sql.
 WITH due AS MATERIALIZED (
     SELECT job.tid
       FROM unnest(%(queues)s::text[], %(priorities)s::int2[], %(after_times)s::timestamptz[], %(after_ids)s::int8[])
@@ -15,6 +16,8 @@ WITH due AS MATERIALIZED (
            AND (j.scheduled_at, j.id + 0) > (lane.after_time, lane.after_id)
            AND j.status = 'pending'
            AND NOT j.suspect
+           AND j.concurrency_key IS NULL
+           AND (j.start_by IS NULL OR j.start_by > now())
            AND j.task = ANY (%(tasks)s::text[])
          ORDER BY j.scheduled_at, j.id + 0
          LIMIT %(limit)s::int4
@@ -22,7 +25,7 @@ WITH due AS MATERIALIZED (
      ) job
      WHERE EXISTS (SELECT FROM pgtask.workers w
                     WHERE w.id = %(worker_id)s::int4 AND w.dead_at IS NULL AND w.expires_at > now())
-       AND NOT EXISTS (SELECT FROM pgtask.queues q WHERE q.name = lane.queue AND q.paused_at IS NOT NULL)
+       AND NOT EXISTS (SELECT FROM pgtask.queues q WHERE q.name = lane.queue AND (q.paused_at IS NOT NULL OR q.limited))
      LIMIT %(limit)s::int4
 )
 UPDATE pgtask.jobs j

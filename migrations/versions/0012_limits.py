@@ -1,0 +1,14 @@
+"""Claiming within limits."""
+
+from pgtask.migrations.scripts import run
+
+revision = "0012"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    run(__file__, "up")
+
+
+def downgrade() -> None:
+    run(__file__, "down")
