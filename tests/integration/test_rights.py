@@ -48,8 +48,8 @@ ALLOWED = {
     """,
     "WO": """
         cancel_jobs count_default_runs lock_due_schedules prune_schedule_ticks
-        add_partition drop_expired_partition lock_job_keys lock_jobs prune_default_runs prune_logs prune_stats prune_workers
-        prune_resolutions
+        add_partition drop_expired_partition lock_job_keys lock_jobs
+        prune_default_runs prune_logs prune_resolutions prune_stats prune_workers
         read_retention set_schedule stop_workers sweep_lanes
     """,
     "O": """
