@@ -32,11 +32,15 @@ def operator(database: str) -> Any:
         yield opened
 
 
-def fail(work: Work, connection: Connection, task: str = "t", **columns: Any) -> int:
+def fail(
+    work: Work, connection: Connection, task: str = "t", *, concurrency_key: str | None = None, **columns: Any
+) -> int:
     """A job that has failed for good."""
     (id,) = insert(connection, task, **columns)
     (claimed,) = work.claim(1, (columns.get("queue", "default"), columns.get("priority", 1)), tasks=[task])
     assert claimed.id == id
+    # Those with a key are claimed in another way.
+    connection.execute("UPDATE pgtask.jobs SET concurrency_key = %s WHERE id = %s", [concurrency_key, id])
     assert work.end(id, claimed.attempt, final=True)
     return id
 
