@@ -69,9 +69,9 @@ class Bench:
         measuring.execute(self.connection, "TRUNCATE pgtask.jobs, pgtask.runs")
         measuring.execute(self.connection, "SELECT setval('pgtask.idle_until', 0)")
 
-    def fill(self, task: str, count: int, queues: int = 1) -> Stretch:
+    def fill(self, task: str, count: int, queues: int = 1, keys: int = 0) -> Stretch:
         """Enqueues so many jobs in one go, and leaves nothing for an autovacuum to do while the clock runs."""
-        stretch = measuring.fill_jobs(self.connection, task, count, queues)
+        stretch = measuring.fill_jobs(self.connection, task, count, queues, keys)
         self.settle()
         return stretch
 

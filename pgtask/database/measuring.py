@@ -19,6 +19,8 @@ _FILL_HISTORY = statements.load("fill_history")
 _FIRST_LIVE = statements.load("first_live_job")
 _COMPLETED = statements.load("sum_completed_jobs")
 _PICKUP = statements.load("read_pickup_times")
+_LIMIT_QUEUE = statements.load("limit_queue")
+_MOST_AT_ONCE = statements.load("most_at_once")
 _WAL = statements.load("wal_position")
 _BACKENDS = statements.load("list_backends")
 _SETTINGS = statements.load("read_server_settings")
@@ -68,10 +70,10 @@ def execute(connection: Connection, statement: str, *names: str) -> None:
     connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
-def fill_jobs(connection: Connection, task: str, count: int, queues: int = 1) -> Stretch:
-    """Enqueues so many jobs in one statement, evenly over so many queues."""
+def fill_jobs(connection: Connection, task: str, count: int, queues: int = 1, keys: int = 0) -> Stretch:
+    """Enqueues so many jobs in one statement, evenly over so many queues and concurrency keys, 0: none."""
     with connection.cursor(row_factory=class_row(Stretch)) as cursor:
-        filled = cursor.execute(_FILL_JOBS, {"task": task, "count": count, "queues": queues}).fetchone()
+        filled = cursor.execute(_FILL_JOBS, {"task": task, "count": count, "queues": queues, "keys": keys}).fetchone()
     assert filled is not None
     return filled
 
@@ -101,6 +103,19 @@ def pickup_times(connection: Connection, ids: Sequence[int]) -> list[float]:
     """Seconds from enqueue to start of each of these jobs' first attempts."""
     with connection.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(_PICKUP, {"ids": list(ids)}).fetchall()
+
+
+def limit_queue(connection: Connection, name: str, max_workers: int | None) -> None:
+    """Sets how many jobs of a queue run at once; None takes that back."""
+    connection.execute(_LIMIT_QUEUE, {"name": name, "max_workers": max_workers})
+
+
+def most_at_once(connection: Connection) -> tuple[int, int]:
+    """The most attempts that ran at once, of all and of one concurrency key."""
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        row = cursor.execute(_MOST_AT_ONCE).fetchone()
+    assert row is not None
+    return row[0], row[1]
 
 
 def wal_position(connection: Connection) -> int:

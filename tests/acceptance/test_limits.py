@@ -212,3 +212,31 @@ def test_floods_with_limits_and_without_do_not_starve_each_other(workers: Fleet,
     for kind in ("queue = 'wide' AND concurrency_key IS NULL", "concurrency_key = 'k'", "queue = 'narrow'"):
         # The key gives one job at a time, hence one for each claim of hundreds of the others.
         assert ended(connection, f"{kind} AND {halfway}") > 3, kind
+
+
+def test_no_more_is_claimed_within_limits_than_there_are_slots(workers: Fleet, connection: Connection) -> None:
+    limit(connection, "narrow", max_workers=100)
+    # Whose jobs are known to be short, so that others would be fetched ahead.
+    rows.insert(connection, "work", {"seconds": 0}, count=500)
+    start(workers, 1, "--concurrency", "3")
+    eventually(lambda: left(connection) == 0)
+
+    rows.insert(connection, "work", {"seconds": 0}, count=1000, queue="narrow")
+
+    held = [rows.number(connection, "SELECT count(*) FROM pgtask.limit_holds")]
+    while not settled(connection):
+        held.append(rows.number(connection, "SELECT count(*) FROM pgtask.limit_holds"))
+    assert 0 < max(held) <= 3
+
+
+def test_the_leader_frees_what_nothing_else_has_freed(workers: Fleet, connection: Connection) -> None:
+    limit(connection, "narrow", max_workers=1)
+    connection.execute(
+        "INSERT INTO pgtask.limit_holds (job_id, attempt, in_queue, queue) VALUES (7, 1, true, 'narrow')"
+    )
+    connection.execute("UPDATE pgtask.limits SET used = 1")
+    rows.insert(connection, "work", queue="narrow")
+    # Leading takes a worker whose lease has been unbroken for as long as it is.
+    start(workers, 1, "--lease", "2")
+
+    eventually(lambda: settled(connection), 30)

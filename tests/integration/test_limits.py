@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
 
 from pgtask.database import ownership
-from pgtask.database.claims import START, ClaimedRow, ClaimRequest, Looked, Served
-from pgtask.engine.lane import EXAMINE
+from pgtask.database.claims import START, ClaimedRow, ClaimRequest, Looked, Position, Served
+from pgtask.engine.claimer import Claimer
+from pgtask.engine.lane import EXAMINE, Kind
 from tests.integration.conftest import TASKS, Work, request
 from tests.rows import ago, insert, live, number
 
 Connection = psycopg.Connection[Any]
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def lanes(
@@ -323,3 +327,37 @@ def test_what_runs_when_a_queue_gets_its_limit_counts(work: Work, connection: Co
     connection.execute("UPDATE pgtask.queues SET max_workers = 4")
     assert used(connection) == 4
     assert live(connection, ids[3])["status"] == "running"
+
+
+# What an executor learns of limits
+
+
+def test_a_claimer_looks_at_everything_anew_when_tasks_get_limits_or_lose_them(
+    work: Work, connection: Connection
+) -> None:
+    insert(connection, "t")
+    claimer = Claimer(None, ["t", "u"], 1.0, listen=False)
+
+    def learn(change: str) -> tuple[list[str], dict[Kind, Position]]:
+        for lane in claimer.lanes.all():
+            lane.watermark = Position(NOW, 5)
+        connection.execute(change.encode())
+        claimer.queues_changed()
+        claimer.look(work.connection, 10)
+        return claimer.tasks, {lane.kind: lane.watermark for lane in claimer.lanes.all()}
+
+    assert learn("INSERT INTO pgtask.tasks (name) VALUES ('t'), ('x')") == (["t", "u"], {Kind.PLAIN: START})
+    unchanged = "INSERT INTO pgtask.circuits (task, state) VALUES ('x', 'open'), ('u', 'closed')"
+    assert learn(unchanged) == (["t", "u"], {Kind.PLAIN: Position(NOW, 5)})
+    both = {Kind.PLAIN: START, Kind.GATED: START}
+    assert learn("UPDATE pgtask.tasks SET rate_limit = 1, rate_period = 1, rate_burst = 1 WHERE name = 't'") == (
+        ["u"],
+        both,
+    )
+    assert learn("UPDATE pgtask.circuits SET state = 'half_open'") == ([], both)
+    assert learn(
+        "DELETE FROM pgtask.circuits; UPDATE pgtask.tasks SET rate_limit = NULL, rate_period = NULL, rate_burst = NULL"
+    ) == (
+        ["t", "u"],
+        {Kind.PLAIN: START},
+    )

@@ -43,6 +43,7 @@ ALLOWED = {
     "W": """
         advance_schedules declare_schedule fire_ticks note_declarations orphan_schedules
         bring_forward_jobs
+        claim_keyed claim_lanes free_limits prune_limits repair_limits
         advance_lane bury_workers claim_jobs claim_suspects complete_jobs end_jobs end_worker fill_history free_jobs
         heartbeat lead open_gate pretend_to_run register_task register_worker resign roll_up write_logs write_progress
     """,
@@ -53,6 +54,7 @@ ALLOWED = {
         read_retention set_schedule stop_workers sweep_lanes
     """,
     "O": """
+        limit_queue
         create_queue delete_jobs delete_queue pause_queues resume_queues retry_jobs set_queue
         delete_dead_letters resolve_jobs unresolve_jobs
         create_schedule delete_schedule pause_schedules resume_schedules run_schedule
@@ -62,7 +64,7 @@ ALLOWED = {
         count_tagged_jobs explain_job find_ended_jobs find_live_jobs find_ownerless find_run_attempts find_running_jobs
         find_unsuccessful_jobs known_queues largest_file_jobs list_logs list_queues list_runs list_tasks list_workers
         read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs
-        sum_completed_jobs sum_file_jobs
+        most_at_once sum_completed_jobs sum_file_jobs
         find_schedule_jobs known_schedules list_schedules list_ticks next_due_schedule
         find_dead_letters find_oldest_dead_letters group_dead_letters read_aftermath read_dead_letter
     """,

@@ -12,6 +12,8 @@ BEGIN
     GRANT USAGE ON SEQUENCE pgtask.jobs_id_seq TO {role};
     GRANT SELECT, UPDATE ON SEQUENCE pgtask.idle_until TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.enqueue, pgtask.unique_job, pgtask.payload_limit, pgtask.notify_rewind, pgtask.cancel,
-                              pgtask.copy_dead_letter, pgtask.add_partition, pgtask.drop_expired_partition TO {role};
+                              pgtask.add_partition, pgtask.drop_expired_partition, pgtask.rate_room, pgtask.within_limits,
+                              pgtask.claim_limited, pgtask.repair_limits TO {role};
+    GRANT EXECUTE ON FUNCTION pgtask.copy_dead_letter TO {role};
 END
 $$;
