@@ -255,3 +255,10 @@ CREATE TRIGGER queues_now_limited AFTER UPDATE OF max_workers ON pgtask.queues F
 
 REVOKE ALL ON FUNCTION pgtask.rate_room, pgtask.within_limits, pgtask.claim_limited, pgtask.repair_limits, pgtask.count_running
     FROM PUBLIC;
+
+-- A setting of another kind would stop whoever reads it: the claims, or the ends of jobs.
+ALTER TABLE pgtask.settings ADD CONSTRAINT settings_value_number
+    CHECK (CASE jsonb_typeof(value)
+                WHEN 'number' THEN name NOT LIKE 'max%' OR (value #>> '{}')::numeric = trunc((value #>> '{}')::numeric)
+                WHEN 'null' THEN name NOT LIKE 'max%'
+                ELSE false END) NOT VALID;

@@ -13,7 +13,10 @@ from pgtask.model.overlap import Overlap
 
 timezone_option = click.option("--timezone", metavar="ZONE", help="IANA name such as Europe/Vienna; UTC.")
 seconds_option = click.option(
-    "--seconds", type=click.Choice(["first", "last"]), metavar="PLACE", help="Where seconds stand in six fields."
+    "--seconds",
+    type=click.Choice(["first", "last", parameters.INHERIT]),
+    metavar="PLACE",
+    help="Where seconds stand in six fields: first or last.",
 )
 
 _JOBS = (
@@ -51,7 +54,12 @@ def schedule_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+# What a schedule may have none of. Elsewhere the word is a name like any other.
+_OPTIONAL = {"seconds", "queue", "priority", "max_retries", "timeout", "tags", "starts_at", "ends_at"}
+
+
 def chosen(options: dict[str, Any]) -> dict[str, Any]:
-    """What was given, `inherit` as None."""
+    """What was given, `inherit` as None where there may be none; no tags then."""
     given = {name: value for name, value in options.items() if value not in (None, ())}
-    return {name: None if value == parameters.INHERIT else value for name, value in given.items()}
+    nothing = (parameters.INHERIT, (parameters.INHERIT,))
+    return {name: None if name in _OPTIONAL and value in nothing else value for name, value in given.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -107,7 +107,9 @@ def upcoming(
 def upcoming_of(schedule: ScheduleRecord, count: int) -> list[Upcoming]:
     """The next ticks of a schedule, as if it were active. Raises ScheduleError when it has no ticks."""
     recurrence = Recurrence.parse(schedule.expression, schedule.timezone, schedule.seconds)
-    after = max(datetime.now(UTC), schedule.starts_at or schedule.anchored_at)
+    # A tick at the very start fires.
+    begin = schedule.anchored_at if schedule.starts_at is None else schedule.starts_at - timedelta(microseconds=1)
+    after = max(datetime.now(UTC), begin)
     return upcoming(recurrence, count, schedule.anchored_at, after, schedule.ends_at)
 
 

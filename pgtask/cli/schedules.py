@@ -34,7 +34,7 @@ from pgtask.cli.schedule_views import (
     upcoming_as_json,
     upcoming_of,
 )
-from pgtask.cli.text import clean, instant
+from pgtask.cli.text import as_json, clean, instant
 from pgtask.database import schedules as store
 from pgtask.model.cron import Seconds
 from pgtask.model.errors import ScheduleError
@@ -92,7 +92,8 @@ def add(name: str, expression: str, task: str, payload: tuple[str, ...], json_ou
     Nothing is enqueued for the time before.
     """
     text = encode(read_payload(payload))
-    schedule = Schedule(name=name, expression=expression, task=task, payload=text, **chosen(options))
+    own = {name: value for name, value in chosen(options).items() if value is not None}
+    schedule = Schedule(name=name, expression=expression, task=task, payload=text, **own)
     with connected() as connection:
         store.create_schedule(connection, schedule)
         _print_schedule(store.read_schedule(connection, name), json_output, "added")
@@ -108,8 +109,9 @@ def add(name: str, expression: str, task: str, payload: tuple[str, ...], json_ou
 def set_schedule(name: str, payload: str | None, json_output: bool, **options: Any) -> None:
     """Change a schedule.
 
-    Nothing is enqueued for the past. The word inherit takes a value of its own back. What is changed
-    about a schedule that is declared in code holds until that declaration changes.
+    Nothing is enqueued for the past. The word inherit takes a value of its own back, with --seconds for
+    an expression of five fields again. What is changed about a schedule that is declared in code holds
+    until that declaration changes.
     """
     changes = chosen(options)
     if payload is not None:
@@ -136,7 +138,8 @@ def show(name: str, json_output: bool) -> None:
         return
     if not on_terminal():
         for title, value in record_as_json(schedule).items():
-            print_plain(title, ",".join(value) if isinstance(value, list) else value)
+            shown = as_json(value, None) if title == "payload" else value
+            print_plain(title, ",".join(shown) if isinstance(shown, list) else shown)
         for tick in ticks:
             print_plain("tick", *((column.plain or column.show)(tick) for column in TICK_COLUMNS))
         return

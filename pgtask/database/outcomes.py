@@ -25,7 +25,8 @@ class Completions:
 @dataclass(slots=True)
 class Endings:
     """Attempts that ended otherwise. `finals` ends the job whatever retries are left; `delays` (seconds) replaces the
-    backoff; `started` None means that the attempt never began."""
+    backoff, where it is `advised` only that of a job without a policy of its own; `started` None means that the attempt
+    never began."""
 
     ids: list[int] = field(default_factory=list)
     attempts: list[int] = field(default_factory=list)
@@ -39,6 +40,7 @@ class Endings:
     tracebacks: list[str | None] = field(default_factory=list)
     cpu_seconds: list[float | None] = field(default_factory=list)
     peak_rss_bytes: list[int | None] = field(default_factory=list)
+    advised: list[bool] = field(default_factory=list)
 
     def arguments(self) -> dict[str, Any]:
         """As end_jobs.sql takes them, but for who sends them."""

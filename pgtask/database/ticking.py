@@ -15,10 +15,12 @@ from pgtask.model.overlap import Live
 
 _LOCK_DUE = statements.load("lock_due_schedules")
 _FIND_JOBS = statements.load("find_schedule_jobs")
+_WAIT_BRIEFLY = statements.load("wait_briefly")
 _CANCEL = statements.load("cancel_jobs")
 _FIRE = statements.load("fire_ticks")
 _ADVANCE = statements.load("advance_schedules")
 _NEXT_DUE = statements.load("next_due_schedule")
+_HEED_CLOCK = statements.load("heed_clock")
 _ORPHAN = statements.load("orphan_schedules")
 
 
@@ -64,10 +66,11 @@ class Advance(NamedTuple):
 
 
 class Orphaned(NamedTuple):
-    """A schedule that its application no longer declares."""
+    """A schedule that its application no longer declares, or one that it does declare after all."""
 
     name: str
     application: str
+    orphaned: bool
 
 
 def lock_due(connection: Connection, limit: int, ids: Sequence[int] | None = None) -> list[DueSchedule]:
@@ -87,19 +90,20 @@ def live_jobs(connection: Connection, schedule_ids: Sequence[int]) -> dict[int, 
 
 
 def cancel_jobs(connection: Connection, ids: Iterable[int]) -> None:
-    """Cancels jobs; those that run are asked to stop."""
+    """Cancels jobs; those that run are asked to stop. The transaction does not wait long for what others hold: all
+    schedules would wait with it."""
     wanted = sorted(ids)
     if wanted:
+        connection.execute(_WAIT_BRIEFLY)
         connection.execute(_CANCEL, {"ids": wanted})
 
 
-def write(connection: Connection, ticks: Sequence[Tick], advances: Sequence[Advance]) -> int:
-    """Writes ticks and the jobs of those that fire; returns how many were made. A tick that is there makes none."""
-    made = 0
+def write(connection: Connection, ticks: Sequence[Tick], advances: Sequence[Advance]) -> set[int]:
+    """Writes ticks and the jobs of those that fire; returns whose jobs these are. A tick that is there makes none."""
+    made = set()
     if ticks:
         names = ("schedule_ids", "tick_ats", "delays", "outcomes", "backfills", "reasons")
-        row = connection.execute(_FIRE, _columns(names, ticks)).fetchone()
-        made = int(row[0]) if row else 0
+        made = {row[0] for row in connection.execute(_FIRE, _columns(names, ticks))}
     connection.execute(_ADVANCE, _columns(("ids", "due_afters", "next_tick_ats", "last_tick_ats", "errors"), advances))
     return made
 
@@ -114,7 +118,14 @@ def next_due_in(connection: Connection) -> float | None:
         return cursor.execute(_NEXT_DUE).fetchone()
 
 
+def heed_clock(connection: Connection) -> list[str]:
+    """Plans schedules anew that a clock, since put back, has taken into the future; returns their names."""
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(_HEED_CLOCK).fetchall()
+
+
 def mark_orphans(connection: Connection) -> list[Orphaned]:
-    """Marks the schedules that no live worker of their application declares any more; returns them."""
+    """Marks the schedules that no live worker of their application declares any more, and takes the mark from those
+    that one does declare; returns both."""
     with connection.cursor(row_factory=class_row(Orphaned)) as cursor:
         return cursor.execute(_ORPHAN).fetchall()

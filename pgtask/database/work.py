@@ -223,9 +223,9 @@ class WorkConnection:
         rows: list[ClaimedRow] = self._run(_CLAIM_SUSPECTS, arguments).fetchall()
         return rows
 
-    def sweep(self, queues: Sequence[str] | None) -> list[LaneRow]:
-        """The lanes that hold jobs in these queues (None: all)."""
-        arguments = {"queues": None if queues is None else list(queues)}
+    def sweep(self, queues: Sequence[str] | None, tasks: list[str]) -> list[LaneRow]:
+        """The lanes that hold jobs in these queues (None: all); those of these tasks count for ageing."""
+        arguments = {"queues": None if queues is None else list(queues), "tasks": tasks}
         rows = [LaneRow._make(row) for row in self._run(_SWEEP, arguments)]
         if rows:
             self.fence.heard(rows[0].instant)

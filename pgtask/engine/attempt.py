@@ -13,6 +13,7 @@ class Attempt:
     """A claimed job and what became of it. Instants are of the monotonic clock, in seconds."""
 
     __slots__ = (
+        "advised",
         "attempt",
         "cancelled",
         "claimed_at",
@@ -74,6 +75,8 @@ class Attempt:
         self.traceback: str | None = None
         self.final = False
         self.delay: float | None = None
+        # Whether the delay is the task's, which a policy of the job's own replaces.
+        self.advised = False
         self.cancelled = False
         self.cpu_seconds: float | None = None
         self.peak_rss_bytes: int | None = None

@@ -221,7 +221,7 @@ class Claimer:
     def _sweep(self, connection: WorkConnection) -> None:
         self._sweep_wanted = False
         begun = time.monotonic()
-        rows = connection.sweep(self._queues)
+        rows = connection.sweep(self._queues, self._all_tasks)
         ended = time.monotonic()
         pause = _RESCAN_SHARE * (ended - begun)
         self._sweep_earliest = ended + pause

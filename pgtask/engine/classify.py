@@ -40,8 +40,10 @@ def returned(attempt: Attempt, value: Any) -> None:
         _fail(attempt, error, error.__traceback__)
 
 
-def raised(attempt: Attempt, error: BaseException, rules: RetryRules | None = None) -> None:
-    """The handler raised `error`; `rules` are its task's."""
+def raised(
+    attempt: Attempt, error: BaseException, rules: RetryRules | None = None, *, account: str | None = None
+) -> None:
+    """The handler raised `error`; `rules` are its task's. `account` is told in place of what the error says."""
     if isinstance(error, Verdict):
         _verdict(attempt, error)
     elif isinstance(error, JobTimeout):
@@ -54,6 +56,8 @@ def raised(attempt: Attempt, error: BaseException, rules: RetryRules | None = No
         attempt.final = True
     else:
         _fail(attempt, error, error.__traceback__)
+        if account is not None:
+            attempt.error = clean_text(account, MAX_ERROR)
         _apply(rules, attempt, error)
 
 
@@ -72,7 +76,7 @@ def _apply(rules: RetryRules | None, attempt: Attempt, error: BaseException) -> 
         # Whoever looks at a job with retries left must see why it has failed for good.
         attempt.error = f"{attempt.error} (not retried: {rule} of its task)"
     else:
-        attempt.delay = rules.delay(attempt.retry_count)
+        attempt.delay, attempt.advised = rules.delay(attempt.retry_count), True
 
 
 def _verdict(attempt: Attempt, verdict: Verdict) -> None:

@@ -187,6 +187,7 @@ def _endings(attempts: list[Attempt], now: float) -> Endings:
         outcomes=[attempt.outcome for attempt in attempts],
         finals=[attempt.final for attempt in attempts],
         delays=[attempt.delay for attempt in attempts],
+        advised=[attempt.advised for attempt in attempts],
         error_types=[attempt.error_type for attempt in attempts],
         errors=[attempt.error for attempt in attempts],
         tracebacks=[attempt.traceback for attempt in attempts],

@@ -34,7 +34,7 @@ _CANDIDATES_PAUSE = LEADERSHIP_SECONDS / 2
 # Rows that others hold for a moment are looked at again after this.
 _SHORTEST_PAUSE = 0.02
 _BATCH = 200
-_ORPHANS_EVERY = 10.0
+_REVIEW_EVERY = 10.0
 
 log = logging.getLogger("pgtask.scheduler")
 
@@ -48,7 +48,7 @@ class Scheduler:
         self._pooled = pooled
         self._stopped = threading.Event()
         self._news = threading.Event()
-        self._orphans_at = 0.0
+        self._review_at = 0.0
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
 
     def start(self) -> None:
@@ -82,17 +82,22 @@ class Scheduler:
         """Fires what is due if this worker leads; returns the seconds until the next look."""
         if not ownership.lead(connection, LEADERSHIP, self._worker_id, LEADERSHIP_SECONDS, unbroken=False):
             return _CANDIDATES_PAUSE * random.uniform(0.8, 1.2)
-        if time.monotonic() >= self._orphans_at:
-            self._mark_orphans(connection)
+        if time.monotonic() >= self._review_at:
+            self._review(connection)
         if fire_due(connection, _BATCH) == _BATCH:
             return 0.0
         due_in = ticking.next_due_in(connection)
         return _LONGEST_PAUSE if due_in is None else min(max(due_in, _SHORTEST_PAUSE), _LONGEST_PAUSE)
 
-    def _mark_orphans(self, connection: Connection) -> None:
-        for name, application in ticking.mark_orphans(connection):
-            log.warning("schedule %r is orphaned: %s no longer declares it", name, application)
-        self._orphans_at = time.monotonic() + _ORPHANS_EVERY
+    def _review(self, connection: Connection) -> None:
+        for name, application, orphaned in ticking.mark_orphans(connection):
+            if orphaned:
+                log.warning("schedule %r is orphaned: %s no longer declares it", name, application)
+            else:
+                log.info("schedule %r is no orphan: %s declares it", name, application)
+        for name in ticking.heed_clock(connection):
+            log.warning("schedule %r is planned anew: the database's clock was put back", name)
+        self._review_at = time.monotonic() + _REVIEW_EVERY
 
 
 def fire_due(connection: Connection, limit: int = _BATCH) -> int:
@@ -147,15 +152,16 @@ def _fire(connection: Connection, due: Sequence[DueSchedule]) -> None:
             advances.append(_broken(schedule, text))
     bound = [schedule.id for schedule, found in reckoned if found.due and schedule.overlap != Overlap.ALLOW]
     live = ticking.live_jobs(connection, bound)
-    cancelled: list[int] = []
+    replaced: dict[int, list[int]] = {}
     for schedule, found in reckoned:
         fired, cancel = _judge(schedule, found.due, live.get(schedule.id, Live()))
         ticks += fired
-        cancelled += cancel
+        replaced[schedule.id] = cancel
         last = max((tick.tick_at for tick in fired if tick.outcome == "fired"), default=None)
         advances.append(Advance(schedule.id, found.due_after, found.next_tick_at, last, None))
-    ticking.cancel_jobs(connection, cancelled)
-    ticking.write(connection, ticks, advances)
+    made = ticking.write(connection, ticks, advances)
+    # A job ends only for one that takes its place: a tick that is there already makes none.
+    ticking.cancel_jobs(connection, [job for id in made for job in replaced[id]])
 
 
 def _judge(schedule: DueSchedule, due: Sequence[DueTick], live: Live) -> tuple[list[Tick], list[int]]:

@@ -217,12 +217,11 @@ class Transactions:
 
     def _fail(self, attempt: Attempt, error: Exception) -> None:
         reason = refusal(error)
-        classify.raised(attempt, error, self.tasks[attempt.task])
+        account = None if reason is None else f"PostgreSQL refused the job's transaction: {reason}"
+        classify.raised(attempt, error, self.tasks[attempt.task], account=account)
         attempt.traceback = None
         # It would do the same again, and what it has committed a second time.
         attempt.final = attempt.final or str(error) == ENDED_BY_HAND
-        if reason is not None:
-            attempt.error = f"PostgreSQL refused the job's transaction: {reason}"
 
     def _put_away(self, connection: HandlerConnection, *, clean: bool) -> None:
         if clean:

@@ -49,7 +49,8 @@ class RetryRules:
     """What a task's code says about its retries beyond the policy.
 
     An error that is none of `retry_on` (None: any), or is one of `stop_on`, which counts more, is final. The n-th retry
-    waits the n-th of `delays`, in seconds, and further ones the last; without any the policy says.
+    waits the n-th of `delays`, in seconds, and further ones the last; without any, or where a job has a policy of its
+    own, the policy says.
     """
 
     retry_on: tuple[type[BaseException], ...] | None = None

@@ -16,6 +16,9 @@ from pgtask.model.overlap import Overlap
 from pgtask.model.recurrence import Recurrence
 
 MAX_NAME, MAX_LIMIT, MAX_JITTER, MAX_SECONDS = 200, 1000, 86400.0, 1e9
+MAX_QUEUE, MAX_TAGS, MAX_RETRIES = 128, 4000, 2**31 - 1
+# What PostgreSQL takes for each besides its text.
+_PER_TAG = 8
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -45,8 +48,9 @@ class Schedule:
 
     def check(self) -> Recurrence:
         """When it is due. Raises ScheduleError, saying what to write instead."""
-        if not 1 <= len(self.name) <= MAX_NAME:
-            raise ScheduleError(f"A schedule's name has 1 to {MAX_NAME} characters.")
+        self._check_texts()
+        if self.max_retries is not None and self.max_retries > MAX_RETRIES:
+            raise ScheduleError(f"max_retries {self.max_retries} is out of range: write -1 for no limit.")
         checked_word(Catchup, "catchup", self.catchup)
         checked_word(Overlap, "overlap", self.overlap)
         if not 1 <= self.catchup_limit <= MAX_LIMIT:
@@ -61,6 +65,16 @@ class Schedule:
         if self.starts_at is not None and self.ends_at is not None and self.ends_at <= self.starts_at:
             raise ScheduleError("ends_at must be later than starts_at.")
         return Recurrence.parse(self.expression, self.timezone, self.seconds)
+
+    def _check_texts(self) -> None:
+        if not 1 <= len(self.name) <= MAX_NAME:
+            raise ScheduleError(f"A schedule's name has 1 to {MAX_NAME} characters.")
+        if self.queue is not None and not 1 <= len(self.queue.encode()) <= MAX_QUEUE:
+            raise ScheduleError(f"A queue's name has 1 to {MAX_QUEUE} bytes: leave it out for the task's own.")
+        if sum(len(tag.encode()) + _PER_TAG for tag in self.tags or ()) > MAX_TAGS:
+            raise ScheduleError(f"The tags are too long: together they have up to {MAX_TAGS} bytes.")
+        if any("\0" in text for text in (self.name, self.queue or "", *(self.tags or ()))):
+            raise ScheduleError("Names and tags cannot hold the character U+0000: leave it out.")
 
     def arguments(self) -> dict[str, Any]:
         """Its values under their names, for a statement."""

@@ -33,7 +33,8 @@ def final_status(job: JobRecord, task: Task[Any], attempt: Attempt) -> JobStatus
 
 def delay(job: JobRecord, task: Task[Any], attempt: Attempt) -> float:
     """Seconds until the job that goes on is due."""
-    if attempt.delay is not None:
+    has_own = (job.retry_strategy, job.retry_delay, job.max_retry_delay) != (None, None, None)
+    if attempt.delay is not None and not (attempt.advised and has_own):
         return attempt.delay
     own = task.defaults.retry
     base = _first(job.retry_delay, own.delay, _DELAY)

@@ -71,7 +71,7 @@ class Worker:
 
     def claim(self) -> ClaimedRow | None:
         """Takes the next job, in the order in which a worker would."""
-        lanes = self._connection.sweep(self._queues)
+        lanes = self._connection.sweep(self._queues, self._tasks)
         for lane in sorted(lanes, key=lambda lane: (-lane.queue_priority, -lane.priority, lane.queue)):
             rows = self._claim_plain(lane) or self._claim_within_limits(lane)
             if rows:

@@ -44,3 +44,15 @@ def test_a_refused_commit_waits_for_its_retry_as_the_task_says(workers: Fleet, c
     job = eventually(lambda: (live := rows.live(connection, id)) and live["retry_count"] == 1 and live)
     assert "PostgreSQL refused the job's transaction" in rows.runs(connection, id)[0]["error"]
     assert job["scheduled_at"] - rows.runs(connection, id)[0]["finished_at"] > timedelta(minutes=59)
+
+
+def test_a_refused_commit_that_is_final_says_by_which_rule(workers: Fleet, connection: Connection) -> None:
+    workers.start("--processes", "1", app="ruled")
+
+    (id,) = rows.insert(connection, "stopped")
+
+    record = eventually(lambda: rows.final(connection, id) or {})
+    assert record["status"] == "failed"
+    assert record["error"].startswith("PostgreSQL refused the job's transaction: duplicate key")
+    assert record["error"].endswith(" (not retried: stop_on of its task)")
+    assert len(rows.runs(connection, id)) == 1

@@ -10,6 +10,7 @@ import pytest
 
 from tests.acceptance.fleet import Make
 from tests.checker import check
+from tests.command_line import run
 from tests.rows import ago, ended, insert, live, number, runs
 from tests.scene import Scene
 from tests.support import eventually
@@ -238,6 +239,34 @@ def test_a_paused_queue_rests_until_it_is_resumed(make_worker: Make, scene: Scen
     connection.execute("UPDATE pgtask.queues SET paused_at = NULL")
     eventually(lambda: all_ended(connection, paused))
     check(connection, scene, [*running, *paused, *others, *more], faultless=True)
+
+
+def test_all_workers_heed_a_pause_and_its_end(
+    make_worker: Make, scene: Scene, database: str, connection: Connection
+) -> None:
+    for _ in range(2):
+        make_worker(lease=60.0, concurrency=4, processes=1)
+
+    def seen_by_all(queue: str) -> bool:
+        # Jobs come one by one until each worker has claimed one: whatever it knew of pauses before is past.
+        insert(connection, "quick", queue=queue)
+        return number(connection, "SELECT count(DISTINCT worker_id) FROM pgtask.runs WHERE queue = %s", [queue]) == 2
+
+    eventually(lambda: seen_by_all("q"))
+    running = insert(connection, "hold", {"gate": "g"}, queue="q", count=2)
+    eventually(lambda: scene.started() >= set(running))
+
+    assert run(database, "queues", "pause", "q").exit_code == 0
+    waiting = insert(connection, "quick", queue="q", count=20)
+    eventually(lambda: seen_by_all("other"))
+    scene.open("g")
+    eventually(lambda: all_ended(connection, running))
+    eventually(lambda: seen_by_all("another"))
+    assert {live(connection, id)["attempt"] for id in waiting} == {0}
+
+    assert run(database, "queues", "resume", "q").exit_code == 0
+    eventually(lambda: all_ended(connection, waiting))
+    check(connection, scene, [*running, *waiting], faultless=True)
 
 
 def test_jobs_start_by_queue_then_priority_then_time(make_worker: Make, scene: Scene, connection: Connection) -> None:

@@ -15,7 +15,7 @@ from pgtask.database import statements
 from pgtask.database.claims import START, ClaimRequest, Position
 from pgtask.database.outcomes import Completions
 from pgtask.engine.lanes import Lanes
-from tests.integration.conftest import Work, request
+from tests.integration.conftest import TASKS, Work, request
 from tests.rows import add_worker, ago, expire, insert, live, number, runs
 
 
@@ -100,7 +100,7 @@ def test_the_order_is_queue_priority_then_priority_then_time_then_id(
     (top,) = insert(connection, "t", queue="first", priority=-100, scheduled_at=ago(1))
     expected = [top, middle_urgent, middle_early, *middle_same, middle_late, low]
     lanes = Lanes()
-    lanes.update(work.connection.sweep(None))
+    lanes.update(work.connection.sweep(None, TASKS))
 
     order = []
     for _ in expected:
@@ -118,7 +118,7 @@ def test_the_jobs_of_one_claim_are_started_in_that_order_too(work: Work, connect
     (urgent,) = insert(connection, "t", priority=9, scheduled_at=ago(1))
     (first,) = insert(connection, "t", queue="first", scheduled_at=ago(1))
     lanes = Lanes()
-    lanes.update(work.connection.sweep(None))
+    lanes.update(work.connection.sweep(None, TASKS))
     claim = lanes.next_claim(10)
     assert claim is not None
 
@@ -151,7 +151,7 @@ def test_nothing_is_claimed_from_a_paused_queue(work: Work, connection: psycopg.
 
     assert work.claim(10, ("q", 1)) == []
     assert work.advance(queue="q")[0] == []
-    assert work.connection.sweep(None) == []
+    assert work.connection.sweep(None, TASKS) == []
 
     connection.execute("UPDATE pgtask.queues SET paused_at = NULL")
     assert [row.id for row in work.claim(10, ("q", 1))] == [id]
@@ -287,14 +287,14 @@ def test_a_sweep_lists_the_lanes_with_their_queues_and_next_due_times(
     insert(connection, "t", queue="b", scheduled_at=ago(-100))
     insert(connection, "t", queue="b", scheduled_at=ago(-50))
 
-    rows = work.connection.sweep(None)
+    rows = work.connection.sweep(None, TASKS)
 
     assert [row[:4] for row in rows] == [("a", 1, 0, None), ("a", 7, 0, None), ("b", 1, 3, 12.0)]
     assert [row.due_in is None for row in rows] == [True, True, False]
     assert rows[2].due_in is not None
     assert 40 < rows[2].due_in <= 50
     assert abs(rows[0].instant - datetime.now(UTC)) < timedelta(minutes=1)
-    assert [row.queue for row in work.connection.sweep(["b", "c"])] == ["b"]
+    assert [row.queue for row in work.connection.sweep(["b", "c"], TASKS)] == ["b"]
 
 
 def test_lanes_are_claimed_together_best_first(work: Work, connection: psycopg.Connection) -> None:
@@ -313,12 +313,14 @@ def test_a_lane_is_lifted_by_how_long_its_oldest_waiting_job_has_been_due(
 ) -> None:
     connection.execute("UPDATE pgtask.settings SET value = to_jsonb(%s::float8) WHERE name = 'ageing_step'", [step])
     insert(connection, "t", scheduled_at=ago(99999), status="running", attempt=1, worker_id=work.worker_id)
+    insert(connection, "t", scheduled_at=ago(99999), suspect=True)
+    insert(connection, "unknown here", scheduled_at=ago(99999))
     insert(connection, "t", scheduled_at=ago(waited))
     insert(connection, "t", scheduled_at=ago(-5))
     insert(connection, "t", priority=2)
     insert(connection, "t", queue="alone", scheduled_at=ago(9999))
 
-    lanes = work.connection.sweep(None)
+    lanes = work.connection.sweep(None, TASKS)
 
     assert {(lane.queue, lane.priority): lane.lift for lane in lanes} == {
         ("default", 1): lift,
@@ -327,11 +329,18 @@ def test_a_lane_is_lifted_by_how_long_its_oldest_waiting_job_has_been_due(
     }
 
 
+@pytest.mark.parametrize("value", ['"1 min"', "true", "[]", "{}"])
+def test_a_setting_that_would_stop_claims_or_ends_is_refused(connection: psycopg.Connection, value: str) -> None:
+    for name in ("ageing_step", "max_crashes"):
+        with pytest.raises(psycopg.errors.CheckViolation):
+            connection.execute("UPDATE pgtask.settings SET value = %s::jsonb WHERE name = %s", [value, name])
+
+
 def test_without_its_setting_nothing_is_lifted(work: Work, connection: psycopg.Connection) -> None:
     connection.execute("DELETE FROM pgtask.settings WHERE name = 'ageing_step'")
     insert(connection, "t", scheduled_at=ago(9999))
     insert(connection, "t", priority=2)
 
-    lanes = work.connection.sweep(None)
+    lanes = work.connection.sweep(None, TASKS)
 
     assert {(lane.lift, lane.weight, lane.waited) for lane in lanes} == {(0, 1, 0)}

@@ -64,6 +64,8 @@ def test_a_schedule_is_added_changed_and_deleted(database: str, connection: Conn
         (["add", "x", "@daily", "t", "--overlap", "maybe"], "queue_one"),
         (["set", "s", "--expression", "61 * * * *"], "0 to 59"),
         (["set", "s"], "Say what to change"),
+        (["set", "s", "--timezone", "inherit"], "There is no time zone 'inherit'"),
+        (["set", "s", "--expression", "inherit"], "1 field"),
         (["preview", "0 0 30 2 *"], "never due"),
         (["preview", "@daily", "--timezone", "Mars/Olympus"], "Mars/Olympus"),
     ],
@@ -132,7 +134,9 @@ def test_a_schedule_shows_its_next_ticks_and_what_came_of_the_latest(database: s
     terminal = on_terminal(database, "schedules", "show", "s", columns=120)
     assert "every 10 s" in terminal
     assert "overlap is queue_one" in terminal
-    assert ["name", "s"] in lines(run(database, "schedules", "show", "s"))
+    plain = lines(run(database, "schedules", "show", "s"))
+    assert ["name", "s"] in plain
+    assert ["payload", '{"a": 1}'] in plain
 
 
 def test_pausing_and_resuming_and_running(database: str, connection: Connection) -> None:
@@ -161,6 +165,28 @@ def test_an_expression_is_previewed_without_a_database() -> None:
     changes = [item["clock_change"] for item in items if item["clock_change"]]
     assert changes == ["clocks go from 02:00 to 03:00"]
     assert all(item["tick_at"].endswith("Z") for item in items)
+
+
+def test_inherit_takes_back_what_a_schedule_may_have_none_of(database: str, connection: Connection) -> None:
+    six = ("--seconds", "first", "--tag", "a", "--tag", "b", "-q", "mail", "--timeout", "5s", "--max-retries", "1")
+    made = answer(run(database, "schedules", "add", "s", "0 0 7 * * *", "t", *six, "--json"))
+    assert (made["seconds"], made["tags"]) == ("first", ["a", "b"])
+    options = ("--seconds", "--tag", "-q", "--timeout", "--max-retries", "--task")
+    back = [word for option in options for word in (option, "inherit")]
+    changed = answer(run(database, "schedules", "set", "s", *back, "--expression", "0 7 * * *", "--json"))
+    names = ("seconds", "tags", "queue", "timeout", "max_retries", "task", "expression")
+    assert [changed[name] for name in names] == [None, None, None, None, None, "inherit", "0 7 * * *"]
+    plain = answer(run(database, "schedules", "add", "plain", "@daily", "t", "--tag", "inherit", "--json"))
+    assert plain["tags"] is None
+
+
+@pytest.mark.parametrize("expression", ["0 0 1 * *", "@every 5m"])
+def test_the_first_tick_shown_is_the_first_to_fire(database: str, connection: Connection, expression: str) -> None:
+    given = ("--starts-at", "2036-01-01T00:00Z", "--ends-at", "2036-03-01T00:00Z")
+    run(database, "schedules", "add", "s", expression, "t", *given)
+    items = answer(run(database, "schedules", "preview", "s", "--json"))["items"]
+    fire_due(connection)
+    assert items[0]["tick_at"] == shown(database, "s")["next_tick_at"] == "2036-01-01T00:00:00Z"
 
 
 def test_a_preview_says_what_the_expression_means(database: str) -> None:

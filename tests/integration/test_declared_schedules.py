@@ -47,6 +47,13 @@ def test_a_declaration_becomes_a_schedule(connection: Connection) -> None:
     assert ticks(connection, id) == []
 
 
+def test_whatever_may_be_declared_can_be_written(connection: Connection) -> None:
+    longest = schedule("n" * 200, queue="q" * 128, tags=("t",) * 444, max_retries=2**31 - 1)
+    longest.check()
+    assert declare(connection, add_worker(connection), APP, [longest]) == []
+    assert column(connection, stored(connection, "n" * 200), "queue") == "q" * 128
+
+
 def test_declaring_again_changes_nothing(connection: Connection) -> None:
     worker = add_worker(connection)
     declare(connection, worker, APP, [schedule()])
@@ -130,6 +137,38 @@ def test_an_application_without_workers_orphans_nothing(connection: Connection) 
     declare(connection, add_worker(connection), "other:tasks", [])
     expire(connection, worker)
     assert orphans(connection) == set()
+
+
+def test_what_a_worker_declares_is_no_orphan_once_it_is_back(connection: Connection) -> None:
+    old, new = add_worker(connection), add_worker(connection)
+    declare(connection, old, APP, [])
+    declare(connection, new, APP, [schedule()])
+    # An outage outlasts all leases, and the old one is the first to renew its own.
+    expire(connection, new)
+    assert orphans(connection) == {"nightly"}
+    pass_time(connection, stored(connection), 3600)
+
+    connection.execute("UPDATE pgtask.workers SET expires_at = now() + interval '30 s' WHERE id = %s", [new])
+    assert orphans(connection) == set()
+    fire_due(connection)
+    assert ticks(connection, stored(connection)) == []
+    pass_time(connection, stored(connection), 11)
+    fire_due(connection)
+    assert [tick.outcome for tick in ticks(connection, stored(connection))] == ["fired"]
+
+
+def test_who_looks_for_orphans_waits_for_nobody(database: str, connection: Connection) -> None:
+    old, new = add_worker(connection), add_worker(connection)
+    declare(connection, old, APP, [])
+    declare(connection, new, APP, [schedule()])
+    expire(connection, new)
+    connection.execute("SET lock_timeout = '1 ms'")
+    with psycopg.connect(database) as slow:
+        slow.execute("BEGIN")
+        declare(slow, add_worker(connection), APP, [schedule()])
+        assert mark_orphans(connection) == []
+        slow.commit()
+    assert orphans(connection) == set(), "nor marks what is being declared"
 
 
 def test_workers_that_start_together_declare_the_same_in_peace(database: str, connection: Connection) -> None:

@@ -215,6 +215,31 @@ def test_inline_mode_and_the_database_agree_on_retries(
         assert got == pytest.approx(wanted, rel=0.11, abs=4)
 
 
+@pytest.mark.parametrize(
+    ("own", "waits"), [(None, 500), (RetryPolicy("fixed", 100), 100), (RetryPolicy(max_delay=7), 7)]
+)
+def test_the_policy_of_a_job_counts_more_than_the_delays_of_its_task(
+    database: str, connection: Connection, own: RetryPolicy | None, waits: float
+) -> None:
+    app = PgTask(database)
+
+    @app.task(name="fail", retry_delays=[500])
+    def fail() -> None:
+        raise ValueError("it broke")
+
+    bound = fail.options(retry=own)
+    with inline(app) as mode:
+        bound.enqueue()
+        _, seconds = _standing(mode)
+    assert seconds == pytest.approx(waits, rel=0.01, abs=1)
+
+    with contextlib.closing(app):
+        job = bound.enqueue()
+        drain(app)
+        due = "SELECT extract(epoch FROM scheduled_at - now()) FROM pgtask.jobs WHERE id = %s"
+        assert number(connection, due, [job.id]) == pytest.approx(waits, rel=0.11, abs=4)
+
+
 def _standing(mode: Inline) -> tuple[str, float]:
     """The status of the only job, and the seconds that it waits for its retry."""
     (job,) = mode.jobs

@@ -360,6 +360,14 @@ def test_one_leads_at_a_time(connection: Connection) -> None:
     assert term() == 3
 
 
+def test_a_leadership_given_by_a_clock_that_was_put_back_binds_nobody(connection: Connection) -> None:
+    one, two = (add_worker(connection, age=60) for _ in range(2))
+    assert ownership.lead(connection, "x", one, 30)
+    connection.execute("UPDATE pgtask.leader SET expires_at = expires_at + interval '8 h'")
+    assert ownership.lead(connection, "x", two, 30)
+    assert not ownership.lead(connection, "x", one, 30)
+
+
 def test_only_a_worker_whose_lease_was_unbroken_for_a_whole_period_leads(connection: Connection) -> None:
     young, expired, old = add_worker(connection), add_worker(connection, age=60), add_worker(connection, age=60)
     expire(connection, expired)

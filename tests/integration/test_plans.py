@@ -173,7 +173,8 @@ def test_ending_finds_each_job_by_its_id(hot: Connection, connection: Connection
     names = ("error_types", "errors", "tracebacks")
     ends = {"attempts": [1] * 100, "started": [1.0] * 100, "ended": [0.5] * 100, "outcomes": ["failed"] * 100}
     ends |= {"cpu_seconds": [None] * 100, "peak_rss_bytes": [None] * 100}
-    ends |= {"finals": [False, True] * 50, "delays": [None] * 100} | {name: ["x"] * 100 for name in names}
+    ends |= {"finals": [False, True] * 50, "delays": [None] * 100, "advised": [False] * 100}
+    ends |= {name: ["x"] * 100 for name in names}
 
     plan = explain(hot, "end_jobs", ids=ids, worker_id=worker, executor=1, **ends)
 
@@ -223,7 +224,7 @@ def test_suspects_are_found_by_their_index(hot: Connection, connection: Connecti
 
 
 def test_a_sweep_probes_each_lane_by_its_index(hot: Connection) -> None:
-    plan = explain(hot, "sweep_lanes", queues=None)
+    plan = explain(hot, "sweep_lanes", queues=None, tasks=["t"])
 
     assert plan["Actual Rows"] == 2
     assert {index for _, index in scans(plan)} == {"jobs_lane", "jobs_keyed"}

@@ -36,12 +36,12 @@ ALLOWED = {
         list_backends lock_migrations may_choose_ids may_read_jobs read_server_settings wal_position
         end_backend fence_executor follow_position inspect_grants inspect_horizon inspect_indexes inspect_sequences
         inspect_server inspect_settings inspect_tables limit_inspecting read_backend read_statement_timeout
-        read_transaction_mark settle_in
+        read_transaction_mark settle_in wait_briefly
     """,
     "EWRO": "find_owner first_live_job list_partitions reserve_job_ids schema_version",
     "EW": "enqueue_by_name enqueue_job enqueue_jobs fill_jobs find_unique_job insert_file_job payload_limit",
     "W": """
-        advance_schedules declare_schedule fire_ticks note_declarations orphan_schedules
+        advance_schedules declare_schedule fire_ticks heed_clock note_declarations orphan_schedules
         bring_forward_jobs
         claim_keyed claim_lanes free_limits prune_limits repair_limits
         advance_lane bury_workers claim_jobs claim_suspects complete_jobs end_jobs end_worker fill_history free_jobs
@@ -272,7 +272,7 @@ def test_queues_without_number_do_not_reach_a_worker_that_names_its_own(
             "INSERT INTO pgtask.jobs (task, queue, priority) SELECT 't', 'q' || n, 100 FROM generate_series(1, 999) n"
         )
 
-    lanes = make_work().connection.sweep(["default", "other"])
+    lanes = make_work().connection.sweep(["default", "other"], ["t"])
 
     assert [(lane.queue, lane.priority) for lane in lanes] == [("default", 1)]
 

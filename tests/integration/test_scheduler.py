@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import psycopg
 import pytest
 
+from pgtask.database import ticking
 from pgtask.database.connection import connect
 from pgtask.engine import scheduler
 from pgtask.engine.scheduler import Scheduler, fire_due
@@ -25,6 +26,12 @@ def outcomes(connection: Connection, id: int) -> list[str]:
 
 def start(connection: Connection, id: int) -> None:
     connection.execute("UPDATE pgtask.jobs SET status = 'running' WHERE id = %s", [id])
+
+
+def in_future(connection: Connection, seconds: float) -> datetime:
+    row = connection.execute("SELECT now() + make_interval(secs => %s)", [seconds]).fetchone()
+    assert row is not None
+    return row[0]  # type: ignore[no-any-return]
 
 
 # Firing
@@ -284,6 +291,35 @@ def test_cancel_running_leaves_only_the_newest(connection: Connection) -> None:
     assert connection.execute(ended).fetchall() == [(waiting,)]
 
 
+def test_cancel_running_ends_no_job_for_a_tick_that_fired_before(connection: Connection) -> None:
+    id = add(connection, age=11, overlap="cancel_running")
+    fire_due(connection)
+    made = jobs(connection, id)
+    connection.execute("UPDATE pgtask.schedules SET due_after = anchor, next_tick_at = anchor")
+    fire_due(connection)
+    assert jobs(connection, id) == made != []
+
+
+def test_a_job_that_somebody_holds_keeps_only_its_own_schedule_waiting(
+    database: str, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    held, other = add(connection, age=11, overlap="cancel_running"), add(connection, "@every 9s", overlap="allow")
+    fire_due(connection)
+    (job,) = jobs(connection, held)
+    pass_time(connection, held, 11)
+    pass_time(connection, other, 10)
+    connection.execute("SET statement_timeout = '5 s'")
+    with psycopg.connect(database) as holder:
+        holder.execute("SELECT FROM pgtask.jobs WHERE id = %s FOR UPDATE", [job])
+        assert fire_due(connection) == 1
+        assert outcomes(connection, held) == ["fired"]
+        assert "fired" in outcomes(connection, other)
+    assert "due to lock timeout" in caplog.text, "and not until the statement is ended"
+    fire_due(connection)
+    assert outcomes(connection, held) == ["fired", "fired"]
+    assert job not in jobs(connection, held)
+
+
 def test_jobs_of_other_schedules_do_not_count(connection: Connection) -> None:
     one, other = (add(connection, age=11, name=name, overlap="skip") for name in "ab")
     fire_due(connection)
@@ -314,6 +350,47 @@ def test_a_job_that_is_refused_holds_up_nobody(connection: Connection) -> None:
     assert fire_due(connection) == 2
     assert "no_evil" in column(connection, bad, "error")
     assert (ticks(connection, bad), outcomes(connection, good)) == ([], ["fired"])
+
+
+@pytest.mark.parametrize("edit", ["task = 'good'", "updated_at = now()"])
+def test_an_edit_gives_a_schedule_whose_job_was_refused_another_chance(connection: Connection, edit: str) -> None:
+    connection.execute("ALTER TABLE pgtask.jobs ADD CONSTRAINT no_evil CHECK (task <> 'evil')")
+    id = add(connection, age=11, task="evil")
+    fire_due(connection)
+    assert column(connection, id, "error")
+    pass_time(connection, id, 60)
+    connection.execute("ALTER TABLE pgtask.jobs DROP CONSTRAINT no_evil")
+    connection.execute(f"UPDATE pgtask.schedules SET {edit}".encode())
+    assert column(connection, id, "error") is None
+    fire_due(connection)
+    assert ticks(connection, id) == [], "nothing of the time when it was broken"
+    pass_time(connection, id, 11)
+    fire_due(connection)
+    assert outcomes(connection, id) == ["fired"]
+
+
+def test_a_clock_that_was_put_back_silences_no_schedule(connection: Connection) -> None:
+    ahead, weekly = add(connection, "@every 10s", age=25), add(connection, "@every 7d")
+    fire_due(connection)
+    pass_time(connection, ahead, -86400)
+    fire_due(connection)
+    assert column(connection, ahead, "next_tick_at") > in_future(connection, 3600)
+    before = column(connection, weekly, "next_tick_at")
+
+    assert ticking.heed_clock(connection) == ["schedule @every 10s"]
+    fire_due(connection)
+    assert column(connection, ahead, "next_tick_at") < in_future(connection, 3600)
+    assert column(connection, weekly, "next_tick_at") == before
+    assert ticking.heed_clock(connection) == []
+
+
+def test_an_edit_plans_from_now_even_if_the_clock_was_put_back(connection: Connection) -> None:
+    id = add(connection, "@every 10s", age=25, name="s")
+    fire_due(connection)
+    pass_time(connection, id, -86400)
+    connection.execute("SELECT pgtask.pause_schedule('s', 'me'), pgtask.resume_schedule('s')")
+    fire_due(connection)
+    assert column(connection, id, "next_tick_at") < in_future(connection, 3600)
 
 
 def test_a_tick_and_its_job_are_there_together_or_not_at_all(connection: Connection) -> None:

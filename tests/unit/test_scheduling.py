@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from pgtask import JobContext, PayloadError, PgTask, PgTaskError, ScheduleError, TaskError
+from pgtask.model.misfire import Catchup, Terms, reckon
+from pgtask.model.recurrence import Recurrence
 from pgtask.model.schedule import jitter_delay
 
 
@@ -59,6 +61,13 @@ def test_a_call_declares_a_schedule_with_arguments() -> None:
         ("@daily", {"name": ""}, ScheduleError, "1 to 200"),
         ("@daily", {"priority": 1000}, ScheduleError, "1000"),
         ("@daily", {"max_retries": -2}, ScheduleError, "max_retries"),
+        ("@daily", {"max_retries": 2**31}, ScheduleError, "max_retries 2147483648 is out of range"),
+        ("@daily", {"queue": ""}, ScheduleError, "1 to 128 bytes"),
+        ("@daily", {"queue": "ü" * 65}, ScheduleError, "1 to 128 bytes"),
+        ("@daily", {"tags": ["x" * 4000]}, ScheduleError, "up to 4000 bytes"),
+        ("@daily", {"name": "a\0b"}, ScheduleError, "U[+]0000"),
+        ("@daily", {"queue": "a\0b"}, ScheduleError, "U[+]0000"),
+        ("@daily", {"tags": ["a", "\0"]}, ScheduleError, "U[+]0000"),
         ("@daily", {"starts_at": datetime(2026, 1, 1)}, ScheduleError, "aware"),  # noqa: DTZ001
         (
             "@daily",
@@ -102,3 +111,21 @@ def test_jitter_is_the_same_for_the_same_tick_and_spread_over_its_length() -> No
     assert all(0 <= delay < 100 for delay in delays)
     assert (min(delays) < 20, max(delays) > 80) == (True, True)
     assert jitter_delay(7, ticks[0], 0.0) == 0.0
+
+
+def test_ticks_at_the_very_start_and_end_are_due() -> None:
+    begin, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 2, tzinfo=UTC)
+    hourly = Recurrence.parse("@hourly")
+    terms = Terms(
+        recurrence=hourly,
+        anchor=begin,
+        due_after=begin - timedelta(days=1),
+        starts_at=begin,
+        ends_at=end,
+        catchup=Catchup.ALL,
+    )
+    assert reckon(terms, begin - timedelta(hours=1)).next_tick_at == begin
+    found = reckon(terms, end - timedelta(hours=1))
+    assert ([tick.at for tick in found.due], found.next_tick_at) == ([begin, begin + timedelta(hours=1)], end)
+    over = reckon(terms, end + timedelta(hours=9))
+    assert ([tick.at for tick in over.due][-1], over.next_tick_at) == (end, None)

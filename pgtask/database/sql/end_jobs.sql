@@ -1,6 +1,7 @@
 -- Ends attempts that did not complete: retries the job with its backoff, gives it back, or finishes it for good.
--- Policy: the job's own, else its task's, else its queue's, else the built-in one. A started attempt leaves a run; one that
--- never started (started IS NULL) leaves none unless it is the job's end. A cancel request ends the job whatever the outcome.
+-- Policy: the job's own, else its task's (as an advised delay is), else its queue's, else the built-in one. A started attempt
+-- leaves a run; one that never started (started IS NULL) leaves none unless it is the job's end. A cancel request ends the job
+-- whatever the outcome.
 -- A crashed job is quarantined at its last crash (setting max_crashes), until then a suspect; a suspect whose attempt did end is
 -- one no longer. Of a job that fails for good or is quarantined a copy goes to the dead_letter_queue of its queue, unless it is
 -- one itself. Fenced by (id, attempt, worker); the rows are locked first, so that a cancel request under way is seen or waits.
@@ -18,7 +19,10 @@ WITH locked AS MATERIALIZED (
     SELECT l.*, (%(started)s::float8[])[place] AS began, (%(ended)s::float8[])[place] AS ended,
            (%(outcomes)s::text[])[place]::pgtask.run_outcome AS outcome,
            ((%(outcomes)s::text[])[place] IN ('failed', 'timeout', 'crashed'))::int4 AS charge,
-           (%(finals)s::bool[])[place] AS last, (%(delays)s::float8[])[place] AS delay,
+           (%(finals)s::bool[])[place] AS last,
+           CASE WHEN num_nonnulls(l.retry_strategy, l.retry_delay, l.max_retry_delay) = 0
+                  OR (%(advised)s::bool[])[place] IS NOT TRUE
+                THEN (%(delays)s::float8[])[place] END AS delay,
            coalesce(l.max_retries, t.max_retries, q.max_retries, 3) AS retries_allowed,
            coalesce(l.retry_strategy, t.retry_strategy, q.retry_strategy, 'exponential') AS strategy,
            coalesce(l.retry_delay, t.retry_delay, q.retry_delay, 15) AS base,

@@ -24,6 +24,6 @@ WITH tick AS MATERIALIZED (
       LEFT JOIN pgtask.tasks k ON k.name = s.task
      WHERE w.job_id IS NOT NULL
      ORDER BY w.job_id
-    RETURNING id
+    RETURNING schedule_id
 )
-SELECT count(*) FROM made;
+SELECT schedule_id FROM made;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from psycopg.errors import UniqueViolation
+
 from pgtask import JobContext, PgTask
 
 tasks = PgTask()
@@ -23,5 +25,16 @@ async def coroutine(error: str) -> None:
 @tasks.task(name="transactional", transactional=True, retry_delays=[3600], max_retries=1)
 def transactional(ctx: JobContext) -> None:
     """Has its commit refused, by a constraint that is looked at only then."""
+    repeat(ctx)
+
+
+@tasks.task(name="stopped", transactional=True, stop_on=UniqueViolation)
+def stopped(ctx: JobContext) -> None:
+    """The same, and knows that it would be so again."""
+    repeat(ctx)
+
+
+def repeat(ctx: JobContext) -> None:
+    """Writes twice what may be there once."""
     ctx.connection.execute("CREATE TABLE IF NOT EXISTS ruled (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
     ctx.connection.execute("INSERT INTO ruled VALUES (1), (1)")
