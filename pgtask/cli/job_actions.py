@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
 
 import click
 
@@ -20,6 +22,18 @@ from pgtask.database.listing import JobFilter
 from pgtask.model.serialise import page_as_json
 from pgtask.model.status import JobStatus
 from pgtask.model.wording import plural
+
+
+class Selection(NamedTuple):
+    """How many jobs match, at least `number` unless `exact`, and their ids, batch by batch."""
+
+    number: int
+    exact: bool
+    batches: Iterator[list[int]]
+
+
+Select = Callable[[Connection], Selection]
+"""Finds the jobs that a filter means."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +92,27 @@ def act(
 
     A filter without a status means those in `default`.
     """
-    if bool(ids) == bool(wanted):
+    if wanted and not wanted.statuses:
+        wanted = replace(wanted, statuses=default)
+    return act_on(action, ids, partial(_select, wanted) if wanted else None, yes=yes, json_output=json_output)
+
+
+def _select(wanted: JobFilter, connection: Connection) -> Selection:
+    matching = listing.count_jobs(connection, wanted)
+    return Selection(matching.number, matching.exact, listing.batches(connection, wanted, matching.newest))
+
+
+def act_on(
+    action: Action,
+    ids: Sequence[int],
+    select: Select | None,
+    *,
+    yes: bool,
+    json_output: bool,
+    how: Callable[[int], str] = lambda number: "",  # noqa: ARG005
+) -> int:
+    """`act` with the jobs found by a function. `how` tells, of so many, what the question is to say besides."""
+    if bool(ids) == bool(select):
         raise click.UsageError(
             f"Say which jobs to {action.verb}: by their ids, or by a filter such as --queue mail, not both."
         )
@@ -87,9 +121,8 @@ def act(
             if action.asks_for_ids:
                 _confirm(f"{action.verb.capitalize()} {plural(len(ids), 'job')}?", yes)
             return _act_on_ids(connection, action, ids, json_output)
-        if not wanted.statuses:
-            wanted = replace(wanted, statuses=default)
-        return _act_on_matches(connection, action, wanted, yes, json_output)
+        assert select is not None
+        return _act_on_matches(connection, action, select(connection), how, yes, json_output)
 
 
 def _act_on_ids(connection: Connection, action: Action, ids: Sequence[int], json_output: bool) -> int:
@@ -117,14 +150,21 @@ def sentence(action: Action, answer: Answer) -> str:
     return f"Job {answer.id} {words}."
 
 
-def _act_on_matches(connection: Connection, action: Action, wanted: JobFilter, yes: bool, json_output: bool) -> int:
-    matching = listing.count_jobs(connection, wanted)
+def _act_on_matches(
+    connection: Connection,
+    action: Action,
+    matching: Selection,
+    how: Callable[[int], str],
+    yes: bool,
+    json_output: bool,
+) -> int:
     totals: Counter[str] = Counter()
     if matching.number:
         what = plural(matching.number, "job", matching.exact)
         verb = "matches" if matching.number == 1 else "match"
-        _confirm(f"{what} {verb}. {action.verb.capitalize()} {_pronoun(matching.number)}?", yes)
-        for ids in listing.batches(connection, wanted, matching.newest):
+        act = f"{action.verb.capitalize()} {_pronoun(matching.number)}{how(matching.number)}"
+        _confirm(f"{what} {verb}. {act}?", yes)
+        for ids in matching.batches:
             answers = action.function(connection, ids)
             totals.update(answer.answer or "gone" for answer in answers)
             if sys.stderr.isatty() and totals.total() < matching.number:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from pgtask.cli.aftermath_views import aftermath_fields
 from pgtask.cli.output import (
     STATUS_STYLES,
     Column,
@@ -20,7 +21,7 @@ from pgtask.cli.text import (
     brief,
     clean,
     clean_lines,
-    first_line,
+    error_text,
     instant,
     relative,
     seconds_since,
@@ -77,14 +78,6 @@ def remark(job: JobRecord) -> str:
     if job.finished_at is None:
         return progress_text(job)
     return ""
-
-
-def error_text(error_type: str | None, error: str | None) -> str:
-    """An error on one line, with its type unless the text begins with it."""
-    text = first_line(error)
-    if not error_type or text.startswith(error_type):
-        return text
-    return f"{clean(error_type)}: {text}" if text else clean(error_type)
 
 
 def progress_text(job: JobRecord) -> str:
@@ -177,7 +170,7 @@ def print_job(details: JobDetails, explanation: Explanation | None, hint: str) -
         print_plain("status", job.status)
         if explanation is not None:
             print_plain("explanation", explanation.text)
-    print_fields(_fields(job))
+    print_fields(_fields(job) + aftermath_fields(details))
     if on_terminal():
         _print_value("Payload", job.payload)
         if job.result is not None:

@@ -127,6 +127,7 @@ def show(job_id: int, json_output: bool) -> None:
                 "explanation": explanation and explanation._asdict(),
                 "runs": [record_as_json(run) for run in details.runs],
                 "logs": [record_as_json(line) for line in details.logs],
+                "aftermath": details.aftermath and record_as_json(details.aftermath),
             }
         )
         return

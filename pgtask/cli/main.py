@@ -34,6 +34,7 @@ TREE: Mapping[str, Mapping[str, Branch]] = {
     "Jobs": {
         "enqueue": Branch("enqueue", "enqueue", "Enqueue a job."),
         "jobs": Branch("jobs", "jobs", "List, show, follow, cancel, retry and delete jobs."),
+        "dead": Branch("dead", "dead", "List, retry, resolve and delete jobs that failed for good."),
         "schedules": Branch("schedules", "schedules", "List, add, preview, pause and run schedules."),
     },
     "Operate": {

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import click
 
 from pgtask.model import duration as durations
+from pgtask.model.rate import Rate
 from pgtask.model.status import MAX_PRIORITY, MIN_PRIORITY, JobStatus, parse_priority
 
 Value = TypeVar("Value")
@@ -42,6 +43,34 @@ def time(text: str) -> datetime:
         raise click.BadParameter(
             f"{text!r} is no time: write 2026-12-24T18:00, and Z or +01:00 unless it is local."
         ) from None
+
+
+def since(text: str) -> datetime:
+    """An instant, or how long ago it was."""
+    try:
+        return datetime.now(UTC) - timedelta(seconds=durations.parse_duration(text))
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return time(text)
+    except click.BadParameter:
+        raise click.BadParameter(
+            f"{text!r} is no time: write how long ago, such as 24h, or 2026-12-24T18:00."
+        ) from None
+
+
+def position(text: str) -> tuple[datetime, int]:
+    """A place in a list by time: an instant and, behind a slash, an id."""
+    instant, slash, id = text.rpartition("/")
+    return (time(instant), job_id(id)) if slash else (time(text), 0)
+
+
+def rate(text: str) -> Rate:
+    """How often something may start."""
+    try:
+        return Rate.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
 
 
 def priority(text: str) -> int:

@@ -12,9 +12,9 @@ import click
 
 from pgtask.cli.context import database, note, settings
 from pgtask.cli.errors import DONE, FAILED
-from pgtask.cli.job_views import LEVEL_STYLES, error_text, progress_text
+from pgtask.cli.job_views import LEVEL_STYLES, progress_text
 from pgtask.cli.output import STATUS_STYLES, on_terminal, print_plain, styled
-from pgtask.cli.text import as_json, clean, clean_lines, instant, shortened
+from pgtask.cli.text import as_json, clean, clean_lines, error_text, instant, shortened
 from pgtask.config import mask_secrets
 from pgtask.model.errors import DatabaseUnavailableError, TimeLimitError
 from pgtask.model.event import JobEvent, event_as_json

@@ -48,6 +48,14 @@ def first_line(text: str | None) -> str:
     return next((line for line in clean_lines(text or "") if line.strip()), "")
 
 
+def error_text(error_type: str | None, error: str | None) -> str:
+    """An error on one line, with its type unless the text begins with it."""
+    text = first_line(error)
+    if not error_type or text.startswith(error_type):
+        return text
+    return f"{clean(error_type)}: {text}" if text else clean(error_type)
+
+
 def shortened(text: str, width: int) -> str:
     """Text in so many columns of a terminal, of which some letters take two; cut with an ellipsis."""
     from rich.cells import cell_len, set_cell_size

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pgtask.cli.job_views import error_text
 from pgtask.cli.output import STATUS_STYLES, Column
 from pgtask.cli.queue_views import counted, oldest, state
 from pgtask.cli.statistics_views import TALLY_COLUMNS, rate
-from pgtask.cli.text import brief, instant, relative
+from pgtask.cli.text import brief, error_text, instant, relative
 from pgtask.cli.workers import STATE_STYLES, cpu, memory
 from pgtask.model.event import JobEvent
 from pgtask.model.fleet import WorkerRecord

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from psycopg import errors
 from psycopg.rows import scalar_row, tuple_row
 
 from pgtask.database import statements
 from pgtask.database.connection import Connection
 from pgtask.database.reading import in_words
+from pgtask.model.rate import Rate
 
 _CANCEL = statements.load("cancel_jobs")
 _RETRY = statements.load("retry_jobs")
 _LOCK_KEYS = statements.load("lock_job_keys")
+_INSTANT = statements.load("current_instant")
 _LOCK = statements.load("lock_jobs")
 _DELETE = statements.load("delete_jobs")
 
@@ -36,20 +38,38 @@ def cancel_jobs(connection: Connection, ids: Sequence[int]) -> list[Answer]:
         return _act(connection, _CANCEL, ids)
 
 
-def retry_jobs(connection: Connection, ids: Sequence[int]) -> list[Answer]:
-    """Puts ended jobs back.
+def retry_jobs(
+    connection: Connection, ids: Sequence[int], *, due: datetime | None = None, spacing: float | None = None
+) -> list[Answer]:
+    """Puts ended jobs back, in one transaction.
 
+    They keep their places, unless the first is to be `due` at an instant and each further one `spacing` seconds later.
     Answers `pending`, `completed` or `active` (nothing to retry), or `held` when another live job
     has its unique key, as the detail says.
     """
-    with in_words(connection):
-        try:
-            return _act(connection, _RETRY, ids)
-        except errors.UniqueViolation as error:
-            if len(ids) == 1:
-                return [Answer(ids[0], "held", error.diag.message_primary)]
-        # One job that is refused fails the whole statement; the others are not to suffer for it.
-        return [answer for id in ids for answer in retry_jobs(connection, [id])]
+    with in_words(connection), connection.cursor(row_factory=tuple_row) as cursor:
+        cursor.execute(_RETRY, {"ids": list(ids), "due": due, "spacing": spacing})
+        answers = {row[0]: Answer(*row) for row in cursor}
+    return [answers[id] for id in ids]
+
+
+class Pace:
+    """A `retry_jobs` whose jobs, in however many calls they come, become due one by one at a rate from the first on."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._spacing = rate.period / rate.limit
+        self._begun_at: datetime | None = None
+        self._put_back = 0
+
+    def __call__(self, connection: Connection, ids: Sequence[int]) -> list[Answer]:
+        """As `retry_jobs`; the oldest of these are due first."""
+        if self._begun_at is None:
+            with in_words(connection), connection.cursor(row_factory=scalar_row) as cursor:
+                (self._begun_at,) = cursor.execute(_INSTANT, {"delay": 0.0}).fetchall()
+        due = self._begun_at + timedelta(seconds=self._spacing * self._put_back)
+        answers = retry_jobs(connection, ids, due=due, spacing=self._spacing)
+        self._put_back += sum(answer.answer == "pending" for answer in answers)
+        return answers
 
 
 def delete_jobs(connection: Connection, ids: Sequence[int]) -> list[Answer]:

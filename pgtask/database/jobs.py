@@ -11,6 +11,7 @@ from psycopg.rows import tuple_row
 
 from pgtask.database import statements
 from pgtask.database.reading import job_cursor
+from pgtask.model.dead_letter import DeadLetter
 from pgtask.model.errors import JobNotFoundError, JobStateError, PayloadError, UniqueConflictError
 from pgtask.model.job import JobRecord, NewJob
 
@@ -26,6 +27,7 @@ _INSTANT = statements.load("current_instant")
 _CANCEL = statements.load("cancel_jobs")
 _RETRY = statements.load("retry_jobs")
 _READ = statements.load("read_job")
+_READ_DEAD_LETTER = statements.load("read_dead_letter")
 _MAY_READ = statements.load("may_read_jobs")
 
 # From here on COPY is faster than one INSERT from a JSON array, by 1.3 to 1.6 times.
@@ -249,6 +251,13 @@ def read(connection: psycopg.Connection[Any], job_id: int) -> JobRecord:
     return record
 
 
+def read_dead_letter(connection: psycopg.Connection[Any], job_id: int) -> DeadLetter | None:
+    """What a live job is a copy of, None for one that is none or that is not live."""
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        row = cursor.execute(_READ_DEAD_LETTER, {"id": job_id}).fetchone()
+    return None if row is None or row[0] is None else DeadLetter.decode(row[0])
+
+
 def may_read(connection: psycopg.Connection[Any]) -> bool:
     """Whether this database role may read jobs; one that only enqueues may not."""
     return bool(_one(connection, _MAY_READ, {}))
@@ -257,7 +266,7 @@ def may_read(connection: psycopg.Connection[Any]) -> bool:
 def cancel(connection: psycopg.Connection[Any], job_id: int) -> str:
     """Cancels a job. Returns `cancelled`, `requested` when it runs and was asked to stop, or the final status
     of one that has already ended. Raises JobNotFoundError."""
-    return _act(connection, _CANCEL, job_id)
+    return str(_act(connection, _CANCEL, {"ids": [job_id]})[1])
 
 
 def retry(connection: psycopg.Connection[Any], job_id: int) -> None:
@@ -265,19 +274,18 @@ def retry(connection: psycopg.Connection[Any], job_id: int) -> None:
 
     Raises JobNotFoundError; JobStateError when it is live or completed, or when another live job holds its unique key.
     """
-    try:
-        answer = _act(connection, _RETRY, job_id)
-    except psycopg.errors.UniqueViolation as error:
-        raise JobStateError(error.diag.message_primary or str(error)) from error
+    _, answer, detail = _act(connection, _RETRY, {"ids": [job_id], "due": None, "spacing": None})
+    if answer == "held":
+        raise JobStateError(detail)
     if answer == "completed":
         raise JobStateError(f"Job {job_id} is completed. To run it again, enqueue a new job.")
     if answer == "active":
         raise JobStateError(f"Job {job_id} has not ended, so there is nothing to retry.")
 
 
-def _act(connection: psycopg.Connection[Any], query: bytes, job_id: int) -> str:
+def _act(connection: psycopg.Connection[Any], query: bytes, arguments: dict[str, Any]) -> tuple[Any, ...]:
     with connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
-        row = cursor.execute(query, {"ids": [job_id]}).fetchone()
+        row = cursor.execute(query, arguments).fetchone()
     if row is None or row[1] is None:
-        raise JobNotFoundError(job_id)
-    return str(row[1])
+        raise JobNotFoundError(arguments["ids"][0])
+    return row

@@ -7,7 +7,7 @@ Ids are found first and rows read after, by primary key: a filter never carries 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from psycopg.rows import class_row, scalar_row
 from pgtask.database import statements
 from pgtask.database.connection import Connection
 from pgtask.database.reading import job_cursor, reading
+from pgtask.model.dead_letter import Aftermath
 from pgtask.model.errors import JobNotFoundError
 from pgtask.model.explanation import AHEAD_CAP, Circumstances
 from pgtask.model.job import JobRecord
@@ -31,6 +32,7 @@ _READ_MANY = statements.load("read_jobs")
 _LIST_RUNS = statements.load("list_runs")
 _LIST_LOGS = statements.load("list_logs")
 _EXPLAIN = statements.load("explain_job")
+_AFTERMATH = statements.load("read_aftermath")
 
 COUNT_CAP = 10_000
 LIVE = frozenset(JobStatus) - FINAL
@@ -67,12 +69,13 @@ class JobCount(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobDetails:
-    """A job with its latest runs and log lines; `circumstances` is None once it has ended."""
+    """A job with its latest runs and log lines; `circumstances` is None once it has ended, `aftermath` before."""
 
     job: JobRecord
     runs: list[RunRecord]
     logs: list[LogLine]
     circumstances: Circumstances | None
+    aftermath: Aftermath | None
 
 
 def list_jobs(
@@ -126,7 +129,15 @@ def show_job(connection: Connection, job_id: int, *, runs: int = 100, logs: int 
             lines = cursor.execute(_LIST_LOGS, values | {"limit": logs}).fetchall()
         with connection.cursor(row_factory=class_row(Circumstances)) as cursor:
             now = cursor.execute(_EXPLAIN, values | {"cap": AHEAD_CAP}).fetchone()
-    return JobDetails(job=found[0], runs=run_records, logs=lines, circumstances=now)
+        with connection.cursor(row_factory=class_row(Aftermath)) as cursor:
+            aftermath = cursor.execute(_AFTERMATH, values).fetchone()
+    return JobDetails(job=found[0], runs=run_records, logs=lines, circumstances=now, aftermath=aftermath)
+
+
+def read_in_order(connection: Connection, ids: Sequence[int]) -> list[JobRecord]:
+    """The jobs with these ids, in their order; for use inside `reading`."""
+    found = {job.id: job for job in _read(connection, list(ids))}
+    return [found[id] for id in ids if id in found]
 
 
 def _find(connection: Connection, wanted: JobFilter, before: int | None, limit: int) -> list[int]:

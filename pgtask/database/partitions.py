@@ -46,6 +46,7 @@ _PRUNE_DEFAULT_RUNS = statements.load("prune_default_runs")
 _PRUNE_LOGS = statements.load("prune_logs")
 _PRUNE_TICKS = statements.load("prune_schedule_ticks")
 _PRUNE_STATS = statements.load("prune_stats")
+_PRUNE_RESOLUTIONS = statements.load("prune_resolutions")
 _PRUNE_WORKERS = statements.load("prune_workers")
 
 
@@ -61,6 +62,7 @@ class Maintained:
     deleted_stats: int = 0
     deleted_workers: int = 0
     settled_keys: int = 0
+    deleted_resolutions: int = 0
     complete: bool = True
 
 
@@ -155,6 +157,8 @@ def _delete_expired(connection: psycopg.Connection[Any], done: Maintained) -> No
         done.deleted_ticks += rows
     for rows in _delete(connection, _PRUNE_LOGS, runs, deadline):
         done.deleted_logs += rows
+    for rows in _delete(connection, _PRUNE_RESOLUTIONS, runs, deadline):
+        done.deleted_resolutions += rows
 
 
 def _settle_keys(connection: psycopg.Connection[Any], done: Maintained, scopes: list[str]) -> None:

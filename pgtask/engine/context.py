@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pgtask.engine.attempt import Attempt
     from pgtask.engine.transactions import Transactions
+    from pgtask.model.dead_letter import DeadLetter
 
 LEVELS = ("debug", "info", "warning", "error")
 MAX_LINE = 4_000
@@ -31,8 +32,12 @@ class JobContext:
         on_progress: Callable[[Attempt, int, str | None], None],
         on_log: Callable[[Attempt, float, int, str, str], None],
         transactions: Transactions | None = None,
+        read_dead_letter: Callable[[int], DeadLetter | None] = lambda id: None,  # noqa: ARG005
     ) -> None:
         self._attempt = attempt
+        self._read_dead_letter = read_dead_letter
+        self._dead_letter: DeadLetter | None = None
+        self._dead_letter_read = False
         self._transactions = transactions
         self._on_progress = on_progress
         self._on_log = on_log
@@ -73,6 +78,24 @@ class JobContext:
         """The tick of the schedule that the job is for, in UTC; None for a job that no tick has made."""
         tick = self._attempt.tick_at
         return None if tick is None else tick.astimezone(UTC)
+
+    @property
+    def dead_letter(self) -> DeadLetter | None:
+        """The job that this one is a copy of, and what it ended with, in a dead letter queue; None for any other job.
+
+        The first access asks the database, on a connection of its own; in a coroutine, `await dead_letter_async()`
+        first. Raises DatabaseUnavailableError.
+        """
+        if not self._dead_letter_read:
+            self._dead_letter = self._read_dead_letter(self.id)
+            self._dead_letter_read = True
+        return self._dead_letter
+
+    async def dead_letter_async(self) -> DeadLetter | None:
+        """`dead_letter`, without holding up the other coroutines."""
+        import asyncio
+
+        return await asyncio.to_thread(lambda: self.dead_letter)
 
     @property
     def cancelled(self) -> bool:

@@ -27,6 +27,7 @@ from pgtask.engine.bell import Bell
 from pgtask.engine.claimer import Claimer
 from pgtask.engine.completer import Completer
 from pgtask.engine.control import Channel, Message
+from pgtask.engine.dead_letters import DeadLetterReader
 from pgtask.engine.discovery import load_app
 from pgtask.engine.exchange import Exchange
 from pgtask.engine.handler import Handlers
@@ -77,7 +78,8 @@ class Executor:
         self._claimer = self._new_claimer()
         completer = Completer(prefetch, marks.release)
         self._transactions = self._make_transactions()
-        handlers = Handlers(app.tasks, notebook.progress, notebook.log, self._transactions)
+        dead_letters = DeadLetterReader(options.database_url, pooled=options.pooled)
+        handlers = Handlers(app.tasks, notebook.progress, notebook.log, self._transactions, dead_letters.read)
         self._slots = Slots(
             app.tasks,
             handlers,
@@ -128,8 +130,7 @@ class Executor:
 
     def run(self) -> int:
         """Serves until told to stop; returns the exit code."""
-        thread = threading.Thread(target=self._serve, name="pgtask-exchange", daemon=True)
-        thread.start()
+        threading.Thread(target=self._serve, name="pgtask-exchange", daemon=True).start()
         selector = selectors.DefaultSelector()
         selector.register(self._channel, selectors.EVENT_READ)
         selector.register(self._wake_read, selectors.EVENT_READ)
@@ -164,8 +165,7 @@ class Executor:
     def _ask_for_successor(self) -> None:
         if self._recycled:
             return
-        options = self._options
-        reason = None
+        options, reason = self._options, None
         if options.max_jobs and self._slots.ended >= options.max_jobs:
             reason = f"it has run {self._slots.ended} jobs"
         elif options.max_rss and (rss := psutil.Process().memory_info().rss) > options.max_rss:

@@ -14,6 +14,7 @@ from pgtask.model.errors import PayloadError
 
 if TYPE_CHECKING:
     from pgtask.engine.transactions import Transactions
+    from pgtask.model.dead_letter import DeadLetter
 
 
 class Handlers:
@@ -25,12 +26,14 @@ class Handlers:
         on_progress: Callable[[Attempt, int, str | None], None],
         on_log: Callable[[Attempt, float, int, str, str], None],
         transactions: Transactions | None = None,
+        read_dead_letter: Callable[[int], DeadLetter | None] = lambda id: None,  # noqa: ARG005
     ) -> None:
         self._functions = {name: _limited(task) for name, task in tasks.items()}
         self._contexts = {name: task.context_parameter for name, task in tasks.items() if task.context_parameter}
         self._signatures = {name: task.signature for name, task in tasks.items()}
         self._on_progress = on_progress
         self._on_log = on_log
+        self._read_dead_letter = read_dead_letter
         self.transactions = transactions
         self._rules = {name: task.defaults.rules for name, task in tasks.items() if task.defaults.rules}
 
@@ -61,7 +64,9 @@ class Handlers:
     def _with_context(self, attempt: Attempt) -> dict[str, Any]:
         if not isinstance(attempt.payload, dict):
             raise bad_payload(attempt.payload)
-        attempt.context = JobContext(attempt, self._on_progress, self._on_log, self.transactions)
+        attempt.context = JobContext(
+            attempt, self._on_progress, self._on_log, self.transactions, self._read_dead_letter
+        )
         return {**attempt.payload, self._contexts[attempt.task]: attempt.context}
 
     def _check(self, attempt: Attempt) -> None:

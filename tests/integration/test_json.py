@@ -179,6 +179,10 @@ def fill(connection: Connection) -> dict[str, int]:
         "INSERT INTO pgtask.job_logs (job_id, attempt, line, level, message) VALUES (1000, 2, 1, 'info', 'hello')"
     )
     add_run(connection, 1001, worker_id=worker)
+    for id, status, error_type in ((1002, "failed", "A"), (1003, "failed", "A"), (1004, "quarantined", "B")):
+        add_run(connection, id, status, task="dead", error_type=error_type, error="bad", copy_id=7)
+    for id in (1005, 1006):
+        add_run(connection, id, "failed", task="dead", error_type="B" if id == 1005 else "C", error="bad")
     add(connection, age=35, name="tick", task="other")
     fire_due(connection)
     return {"worker": worker, "running": running, "progress": progress, "waiting": waiting, "other": other}
@@ -216,6 +220,16 @@ def test_each_command_prints_what_is_described(database: str, connection: Connec
         "jobs retry --task": ["jobs", "retry", "--task", "echo", "--status", "cancelled", "-y"],
         "jobs delete ID": ["jobs", "delete", "1001", "-y"],
         "jobs delete --task": ["jobs", "delete", "--task", "echo", "--status", "cancelled", "-y"],
+        "dead list": ["dead", "list"],
+        "dead stats": ["dead", "stats"],
+        "dead resolve ID": ["dead", "resolve", "1002", "--note", "x"],
+        "dead show": ["dead", "show", "1002"],
+        "dead unresolve": ["dead", "unresolve", "1002"],
+        "dead retry ID": ["dead", "retry", "1002", "--rate", "1/s"],
+        "dead delete ID": ["dead", "delete", "1003", "-y"],
+        "dead resolve --task": ["dead", "resolve", "--task", "dead", "-s", "quarantined", "-y"],
+        "dead retry --task": ["dead", "retry", "--task", "dead", "--error", "B*", "-y"],
+        "dead delete --task": ["dead", "delete", "--task", "dead", "--since", "1h", "-y"],
         "workers stop": ["workers", "stop", worker],
         "schedules list": ["schedules", "list"],
         "schedules show": ["schedules", "show", "tick"],

@@ -52,12 +52,13 @@ ALLOWED = {
     "WO": """
         cancel_jobs count_default_runs lock_due_schedules prune_schedule_ticks
         add_partition drop_expired_partition lock_job_keys lock_jobs lock_spent_keys settle_keys
-        prune_default_runs prune_logs prune_stats prune_workers
+        prune_default_runs prune_logs prune_resolutions prune_stats prune_workers
         read_retention set_schedule stop_workers sweep_lanes
     """,
     "O": """
         limit_queue
         create_queue delete_jobs delete_queue pause_queues resume_queues retry_jobs set_queue
+        delete_dead_letters resolve_jobs unresolve_jobs
         create_schedule delete_schedule pause_schedules resume_schedules run_schedule
     """,
     "WRO": """
@@ -67,6 +68,7 @@ ALLOWED = {
         read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs
         most_at_once sum_completed_jobs sum_file_jobs
         find_schedule_jobs known_schedules list_schedules list_ticks next_due_schedule
+        find_dead_letters find_oldest_dead_letters group_dead_letters read_aftermath read_dead_letter
     """,
 }
 # COPY, LISTEN, SET, RESET, DISCARD, and what only an owner runs.
@@ -183,6 +185,11 @@ OWN_SQL: list[tuple[LiteralString, str]] = [
     ("WITH new AS (INSERT INTO pgtask.jobs (task) VALUES ('t') RETURNING *) SELECT payload FROM new", "W"),
     ("SELECT payload FROM pgtask.all_jobs", "WRO"),
     ("SELECT queue FROM pgtask.lanes", "WRO"),
+    ("SELECT error FROM pgtask.dead_letters", "WRO"),
+    ("SELECT pgtask.resolve(1)", "O"),
+    ("SELECT pgtask.unresolve(1)", "O"),
+    ("SELECT pgtask.retry_jobs('{1}')", "O"),
+    ("SELECT pgtask.copy_dead_letter(NULL)", "W"),
     ("SELECT payload, error FROM pgtask.runs", "WRO"),
     ("SELECT payload FROM pgtask.runs_default", "WO"),
     ("SELECT message FROM pgtask.job_logs", "WRO"),

@@ -35,7 +35,7 @@ UNEXPLAINABLE = {
 
 TABLES = (
     "jobs|runs|job_logs|tasks|queues|workers|leader|settings|stats_minute|all_jobs|lanes"
-    "|schedules|schedule_ticks|declarations|unique_keys"
+    "|schedules|schedule_ticks|declarations|unique_keys|dead_letters|resolutions"
 )
 UNQUALIFIED = re.compile(rf"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?:{TABLES})\b")
 

@@ -3,7 +3,8 @@
 -- leaves a run; one that never started (started IS NULL) leaves none unless it is the job's end. A cancel request ends the job
 -- whatever the outcome.
 -- A crashed job is quarantined at its last crash (setting max_crashes), until then a suspect; a suspect whose attempt did end is
--- one no longer. Fenced by (id, attempt, worker); the rows are locked first, so that a cancel request under way is seen or waits.
+-- one no longer. Of a job that fails for good or is quarantined a copy goes to the dead_letter_queue of its queue, unless it is
+-- one itself. Fenced by (id, attempt, worker); the rows are locked first, so that a cancel request under way is seen or waits.
 -- The ids must ascend and nothing is joined by id, see complete_jobs.sql: besides, each such join of two lists compares each
 -- with each on a connection that has no hash joins. Index: jobs_pkey, twice per id.
 WITH locked AS MATERIALIZED (
@@ -25,7 +26,8 @@ WITH locked AS MATERIALIZED (
            coalesce(l.max_retries, t.max_retries, q.max_retries, 3) AS retries_allowed,
            coalesce(l.retry_strategy, t.retry_strategy, q.retry_strategy, 'exponential') AS strategy,
            coalesce(l.retry_delay, t.retry_delay, q.retry_delay, 15) AS base,
-           coalesce(l.max_retry_delay, t.max_retry_delay, q.max_retry_delay, 3600) AS longest
+           coalesce(l.max_retry_delay, t.max_retry_delay, q.max_retry_delay, 3600) AS longest,
+           l.dead_letter IS NULL AND q.dead_letter_queue IS NOT NULL AS copied
       FROM locked l
       LEFT JOIN pgtask.tasks t ON t.name = l.task
       LEFT JOIN pgtask.queues q ON q.name = l.queue
@@ -76,7 +78,7 @@ WITH locked AS MATERIALIZED (
                              peak_rss_bytes, status, created_at, timeout,
                              retry_delay, max_retry_delay, max_retries, retry_strategy, crash_count, progress, payload,
                              unique_key, traceparent, tags, progress_message, schedule_id, tick_at, start_by, concurrency_key,
-                             scoped_key, unique_scope, unique_until, dead_letter)
+                             scoped_key, unique_scope, unique_until, dead_letter, copy_id)
     SELECT d.id, clock_timestamp() - make_interval(secs => coalesce(d.ended, 0)),
            clock_timestamp() - make_interval(secs => d.began), d.scheduled_at, CASE WHEN d.began IS NOT NULL THEN d.attempt END,
            d.retries, d.attempt, %(worker_id)s::int4, %(executor)s::int4,
@@ -92,10 +94,15 @@ WITH locked AS MATERIALIZED (
                d.created_at, d.timeout, d.retry_delay, d.max_retry_delay, d.max_retries, d.retry_strategy, d.crashes,
                d.progress, d.payload, d.unique_key, d.traceparent, d.tags, d.progress_message,
                d.schedule_id, d.tick_at, d.start_by, d.concurrency_key, d.scoped_key, d.unique_scope, d.unique_until,
-               d.dead_letter
+               d.dead_letter,
+               CASE WHEN d.copied AND NOT d.cancelled AND d.outcome <> 'cancelled' THEN nextval('pgtask.jobs_id_seq') END
       ) of_the_job ON d.ends
      WHERE d.began IS NOT NULL OR d.ends
-    RETURNING 1
+    RETURNING CASE WHEN runs.copy_id IS NOT NULL THEN runs END AS run
+), copied AS (
+    SELECT pgtask.copy_dead_letter(r.run)
+      FROM recorded r
+     WHERE (r.run).copy_id IS NOT NULL
 ), notified AS (
     SELECT pgtask.notify_rewind(d.queue, d.priority, min(d.due))
       FROM decided d
@@ -103,5 +110,5 @@ WITH locked AS MATERIALIZED (
      GROUP BY d.queue, d.priority
 )
 SELECT d.id, d.ends, (SELECT count(*) FROM returned) + (SELECT count(*) FROM finished) + (SELECT count(*) FROM recorded)
-       + (SELECT count(*) FROM notified) AS work
+       + (SELECT count(*) FROM copied) + (SELECT count(*) FROM notified) AS work
   FROM decided d;

@@ -3,7 +3,7 @@
 DO $$
 BEGIN
     GRANT USAGE ON SCHEMA pgtask TO {role};
-    GRANT SELECT ON pgtask.schema_version, pgtask.all_jobs, pgtask.lanes, pgtask.jobs, pgtask.runs, pgtask.runs_default,
+    GRANT SELECT ON pgtask.schema_version, pgtask.all_jobs, pgtask.dead_letters, pgtask.lanes, pgtask.jobs, pgtask.runs, pgtask.runs_default,
                     pgtask.job_logs, pgtask.tasks, pgtask.queues, pgtask.workers, pgtask.leader, pgtask.stats_minute,
                     pgtask.settings, pgtask.schedules, pgtask.schedule_ticks, pgtask.declarations,
                     pgtask.limits, pgtask.limit_holds, pgtask.unique_keys, pgtask.circuits, pgtask.resolutions TO {role};
@@ -16,7 +16,8 @@ BEGIN
     GRANT UPDATE (cancel_requested_at) ON pgtask.jobs TO {role};
     GRANT DELETE, UPDATE (scope, expires_at) ON pgtask.unique_keys TO {role};
     GRANT UPDATE (stopping_at) ON pgtask.workers TO {role};
-    GRANT EXECUTE ON FUNCTION pgtask.cancel, pgtask.retry, pgtask.add_partition, pgtask.drop_expired_partition,
+    GRANT EXECUTE ON FUNCTION pgtask.cancel, pgtask.retry, pgtask.retry_jobs, pgtask.resolve, pgtask.unresolve,
+                              pgtask.add_partition, pgtask.drop_expired_partition,
                               pgtask.schedule, pgtask.unschedule, pgtask.pause_schedule, pgtask.resume_schedule,
                               pgtask.run_schedule TO {role};
 END

@@ -1,2 +1,3 @@
--- Puts ended jobs back in the order of their ids, so that two callers cannot lock them crosswise.
-SELECT id, pgtask.retry(id) AS answer FROM (SELECT unnest(%(ids)s::int8[]) AS id ORDER BY 1) job;
+-- Puts ended jobs back, the first due at an instant and each further one so many seconds later; NULL leaves them as they were.
+SELECT job_id AS id, answer, detail
+  FROM pgtask.retry_jobs(%(ids)s::int8[], %(due)s::timestamptz, %(spacing)s::float8);

@@ -1,0 +1,13 @@
+-- The dead letters that match with the instants of their ends, latest first; a filter that is NULL matches all. Takes no locks.
+-- Index: runs_unsuccessful of each partition backwards, merged; resolutions_pkey for each.
+SELECT d.id, d.finished_at
+  FROM pgtask.dead_letters d
+ WHERE (%(before_time)s::timestamptz IS NULL OR (d.finished_at, d.id) < (%(before_time)s::timestamptz, %(before_id)s::int8))
+   AND (%(since)s::timestamptz IS NULL OR d.finished_at >= %(since)s::timestamptz)
+   AND (%(status)s::text IS NULL OR d.status = %(status)s::text)
+   AND (%(queue)s::text IS NULL OR d.queue = %(queue)s::text)
+   AND (%(task)s::text IS NULL OR d.task LIKE %(task)s::text)
+   AND (%(error_type)s::text IS NULL OR d.error_type LIKE %(error_type)s::text)
+   AND (%(tag)s::text IS NULL OR d.tags @> ARRAY[%(tag)s::text])
+ ORDER BY d.finished_at DESC, d.id DESC
+ LIMIT %(limit)s::int4;
