@@ -201,10 +201,12 @@ def _fields(job: JobRecord) -> list[tuple[str, str]]:
         ("Created at", shown(job.created_at)),
         ("Tick", shown(job.tick_at)),
         ("Scheduled at", shown(job.scheduled_at)),
+        ("Start by", shown(job.start_by)),
         ("Started at", shown(job.started_at)),
         ("Finished at", shown(job.finished_at)),
         ("Timeout", "" if job.timeout is None else duration(job.timeout)),
         ("Unique key", job.unique_key or ""),
+        ("Concurrency key", job.concurrency_key or ""),
         ("Tags", ", ".join(job.tags or ())),
         ("Progress", progress_text(job)),
     ]

@@ -96,6 +96,13 @@ def queue_priority(text: str) -> int:
     return number
 
 
+def concurrency_key(text: str) -> str:
+    """A key that jobs share."""
+    if not 1 <= len(text.encode()) <= 512:
+        raise click.BadParameter("A concurrency key has 1 to 512 bytes.")
+    return text
+
+
 def limit(text: str) -> int:
     """A number from 1 on that PostgreSQL can store."""
     return _bounded(text, 1)

@@ -132,25 +132,35 @@ class Task(Generic[F]):
         timeout: Duration | None = None,
         tags: Iterable[str] = (),
         traceparent: str | None = None,
+        concurrency_key: str | None = None,
+        start_by: datetime | None = None,
+        expires: Duration | None = None,
         connection: Any = None,
     ) -> BoundTask:
         """The task with options for the jobs enqueued through it.
 
         `delay` and `timeout` are seconds, timedeltas or texts such as "5m"; `scheduled_at` must be aware; `unique_key`
-        makes enqueue return the live job that already holds it; `connection` puts the job into the caller's
+        makes enqueue return the live job that already holds it; jobs with the same `concurrency_key` run by as many at
+        once as their queue's max_workers_per_key says, one by one unless it does; what has not started by `start_by`,
+        or within `expires` from being enqueued, is cancelled, retries too; `connection` puts the job into the caller's
         transaction: a psycopg connection, a Session or Connection of SQLAlchemy (for `enqueue_async` their asyncio
         twins), or `django.db.connection`, all on psycopg 3. Raises PayloadError for a value out of range.
         """
         if delay is not None and scheduled_at is not None:
             raise PayloadError(f"Task {self.name}: give delay or scheduled_at, not both")
+        if start_by is not None and expires is not None:
+            raise PayloadError(f"Task {self.name}: give start_by or expires, not both")
         try:
             job = replace(
                 self._new_job(),
                 delay=None if delay is None else parse_duration(delay),
-                scheduled_at=_aware(scheduled_at),
+                scheduled_at=_aware("scheduled_at", scheduled_at),
                 unique_key=unique_key,
                 tags=tuple(tags),
                 traceparent=traceparent,
+                concurrency_key=checked_key(concurrency_key),
+                start_by=_aware("start_by", start_by),
+                expires=None if expires is None else parse_duration(expires),
             )
             if queue is not None:
                 job = replace(job, queue=queue)
@@ -179,8 +189,8 @@ class Task(Generic[F]):
     def enqueue(self, **payload: Any) -> Job:
         """Enqueues one job with these arguments.
 
-        Raises PayloadError when they do not fit the function or cannot be stored, DatabaseUnavailableError when
-        PostgreSQL does not answer.
+        Raises PayloadError when they do not fit the function or cannot be stored, QueueFull when the queue takes no
+        more, DatabaseUnavailableError when PostgreSQL does not answer.
         """
         return BoundTask(self, self._new_job(), None).enqueue(**payload)
 
@@ -226,17 +236,20 @@ class BoundTask:
 
     def enqueue(self, **payload: Any) -> Job:
         """As `Task.enqueue`."""
+        self._job.check_deadline()
         return self._task.app.enqueue_encoded(self._job, self._task.encode(payload), self._connection)
 
     def enqueue_many(self, payloads: Iterable[Mapping[str, Any]]) -> list[Job]:
         """As `Task.enqueue_many`. Raises PayloadError when a unique_key is set: one key cannot serve many jobs."""
         if self._job.unique_key is not None:
             raise PayloadError("enqueue_many takes no unique_key: it would let only the first job in")
+        self._job.check_deadline()
         texts = [self._task.encode(payload) for payload in payloads]
         return self._task.app.enqueue_many_encoded(self._job, texts, self._connection)
 
     async def enqueue_async(self, **payload: Any) -> Job:
         """As `Task.enqueue_async`."""
+        self._job.check_deadline()
         return await self._task.app.enqueue_encoded_async(self._job, self._task.encode(payload), self._connection)
 
 
@@ -264,9 +277,16 @@ def checked_isolation(isolation: str | None, memory_limit: int | None) -> str | 
     return isolation
 
 
-def _aware(instant: datetime | None) -> datetime | None:
+def checked_key(key: str | None) -> str | None:
+    """Raises ValueError for a concurrency key that cannot be stored."""
+    if key is not None and not 1 <= len(key.encode()) <= 512:
+        raise ValueError("a concurrency_key has 1 to 512 bytes")
+    return key
+
+
+def _aware(name: str, instant: datetime | None) -> datetime | None:
     if instant is not None and instant.utcoffset() is None:
-        raise ValueError(f"scheduled_at {instant.isoformat()} has no time zone: give an aware datetime")
+        raise ValueError(f"{name} {instant.isoformat()} has no time zone: give an aware datetime")
     return instant
 
 

@@ -20,6 +20,7 @@ from pgtask.model.errors import JobNotFoundError, JobStateError, PayloadError
 from pgtask.model.job import JobRecord, NewJob
 from pgtask.model.payload import decode_many
 from pgtask.model.run import LogLine
+from pgtask.model.serialise import instant_as_text
 from pgtask.model.status import JobStatus
 from pgtask.testing import attempts, policy
 from pgtask.testing.attempts import Ran, ran_of
@@ -68,9 +69,9 @@ class Inline:
     """The jobs of an application in inline mode, and the attempts that were run.
 
     A job that is due runs inside the enqueuing call. One with a delay, one to be retried and one that snoozed waits,
-    visible in `jobs`, until `run_waiting`. Signatures, encoding, verdicts and errors are judged as by a worker.
-    Timeouts, isolation and queue settings are not applied, nor does a job belong to a transaction
-    (`options(connection=…)`).
+    visible in `jobs`, until `run_waiting`, which cancels what was to start before. Signatures, encoding, verdicts and
+    errors are judged as by a worker. Timeouts, isolation, limits and other settings of queues are not applied, nor does
+    a job belong to a transaction (`options(connection=…)`).
     """
 
     def __init__(self, app: PgTask) -> None:
@@ -97,7 +98,7 @@ class Inline:
         begun = len(self.ran)
         for job in sorted(self.waiting, key=lambda job: (job.scheduled_at, job.id)):
             # One before it may have cancelled it.
-            if not JobStatus(self._jobs[job.id].status).final:
+            if not JobStatus(self._jobs[job.id].status).final and not self._expired(job.id):
                 self._run(job.id)
         return self.ran[begun:]
 
@@ -169,6 +170,7 @@ class Inline:
             outcome=None,
             finished_at=None,
             cancel_requested_at=None,
+            start_by=None,
         )
         self._run(id)
 
@@ -197,6 +199,7 @@ class Inline:
             "tags": list(job.tags) or None,
             "created_at": now,
             "scheduled_at": due,
+            "start_by": job.start_by or (None if job.expires is None else now + timedelta(seconds=job.expires)),
         }
         self._jobs[id] = JobRecord(**values)
         self._payloads[id] = payload
@@ -208,6 +211,16 @@ class Inline:
 
     def _due(self, id: int) -> bool:
         return self._jobs[id].scheduled_at <= _now() and not JobStatus(self._jobs[id].status).final
+
+    def _expired(self, id: int) -> bool:
+        """Whether the job was not started in time, and has ended with that."""
+        job, now = self._jobs[id], _now()
+        if job.start_by is None or job.start_by > now:
+            return False
+        error = f"It was not started by {instant_as_text(job.start_by.replace(microsecond=0))}"
+        ended: dict[str, Any] = {"status": "cancelled", "outcome": "cancelled", "finished_at": now}
+        self._jobs[id] = replace(job, **ended, error_type="Expired", error=error)
+        return True
 
     def _handlers(self) -> Handlers:
         return attempts.handlers_of(self.app.tasks, self._on_progress, self._on_log)

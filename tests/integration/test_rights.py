@@ -39,9 +39,12 @@ ALLOWED = {
         read_transaction_mark settle_in wait_briefly
     """,
     "EWRO": "find_owner first_live_job list_partitions reserve_job_ids schema_version",
-    "EW": "enqueue_by_name enqueue_job enqueue_jobs fill_jobs find_unique_job insert_file_job payload_limit",
+    "EW": """
+        enqueue_by_name enqueue_job enqueue_jobs fill_jobs find_unique_job insert_file_job payload_limit size_exceeded
+    """,
     "W": """
         advance_schedules declare_schedule fire_ticks heed_clock note_declarations orphan_schedules
+        count_queue expire_jobs
         bring_forward_jobs
         claim_keyed claim_lanes free_limits prune_limits repair_limits
         advance_lane bury_workers claim_jobs claim_suspects complete_jobs end_jobs end_worker fill_history free_jobs
@@ -63,6 +66,7 @@ ALLOWED = {
         find_unsuccessful_jobs known_queues largest_file_jobs list_logs list_queues list_runs list_tasks list_workers
         read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs
         most_at_once sum_completed_jobs sum_file_jobs
+        find_uncounted_queues
         find_schedule_jobs known_schedules list_schedules list_ticks next_due_schedule
     """,
 }

@@ -12,5 +12,7 @@ SELECT enqueued.id,
            unique_key => %(unique_key)s::text,
            max_retries => %(max_retries)s::int4,
            timeout => make_interval(secs => %(timeout)s::float8),
-           tags => %(tags)s::text[]
+           tags => %(tags)s::text[],
+           concurrency_key => %(concurrency_key)s::text,
+           start_by => now() + make_interval(secs => %(expires)s::float8)
        ) AS enqueued (id);

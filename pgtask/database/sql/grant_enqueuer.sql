@@ -8,6 +8,6 @@ BEGIN
           INSERT (task, payload, queue, priority, scheduled_at, max_retries, retry_strategy, retry_delay, max_retry_delay, timeout,
                   unique_key, concurrency_key, start_by, tags, traceparent)
        ON pgtask.jobs TO {role};
-    GRANT EXECUTE ON FUNCTION pgtask.enqueue, pgtask.unique_job, pgtask.payload_limit TO {role};
+    GRANT EXECUTE ON FUNCTION pgtask.enqueue, pgtask.unique_job, pgtask.payload_limit, pgtask.size_exceeded TO {role};
 END
 $$;

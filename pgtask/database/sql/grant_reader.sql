@@ -4,7 +4,7 @@ BEGIN
     GRANT USAGE ON SCHEMA pgtask TO {role};
     GRANT SELECT ON pgtask.schema_version, pgtask.all_jobs, pgtask.lanes, pgtask.jobs, pgtask.runs, pgtask.job_logs, pgtask.tasks,
                     pgtask.queues, pgtask.workers, pgtask.leader, pgtask.stats_minute, pgtask.schedules, pgtask.schedule_ticks,
-                    pgtask.declarations, pgtask.limits, pgtask.limit_holds, pgtask.unique_keys, pgtask.circuits,
-                    pgtask.resolutions TO {role};
+                    pgtask.declarations, pgtask.queue_sizes, pgtask.limits, pgtask.limit_holds, pgtask.unique_keys,
+                    pgtask.circuits, pgtask.resolutions TO {role};
 END
 $$;
