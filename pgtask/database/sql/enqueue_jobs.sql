@@ -8,6 +8,6 @@ SELECT %(task)s::text, item.payload, %(queue)s::text, %(priority)s::int2,
        %(max_retry_delay)s::float8, %(timeout)s::float8, %(tags)s::text[], %(traceparent)s::text,
        %(concurrency_key)s::text, coalesce(%(start_by)s::timestamptz, now() + make_interval(secs => %(expires)s::float8))
   FROM jsonb_array_elements(%(payloads)s::jsonb) WITH ORDINALITY AS item (payload, position)
- WHERE (SELECT pgtask.size_exceeded(%(queue)s::text, %(count)s::int4)) IS NULL
+ WHERE (SELECT pgtask.size_exceeded(s.name, %(count)s::int4) FROM pgtask.sized_queues s WHERE s.name = %(queue)s::text) IS NULL
  ORDER BY item.position
 RETURNING id;
