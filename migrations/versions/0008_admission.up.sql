@@ -61,9 +61,10 @@ CREATE TRIGGER queues_size AFTER INSERT OR UPDATE OF max_size ON pgtask.queues
 INSERT INTO pgtask.queue_sizes (queue, waiting, last_id, counted_at)
     SELECT q.name, 0, 0, '-infinity' FROM pgtask.queues q WHERE q.max_size > 1000;
 
--- Up to 1,000 jobs are counted each time. For more, the leader among the workers keeps a count: as many ids as were drawn since
--- bound what has come in all queues together; when that is too many, the count itself decides while it is fresh. Without a leader
--- the caller counts and keeps what it found, unless its transaction looks at one instant: it would fail if somebody else did so.
+-- Up to 1,000 jobs are counted each time. For more a count is kept: as many ids as were drawn since bound what has come in all
+-- queues together. When that is too many, the count itself decides for 5 microseconds per job that it found, as counting takes
+-- about half a microsecond for each; then the caller counts, and keeps what it found unless its transaction looks at one
+-- instant: that would fail if somebody else had done so.
 CREATE FUNCTION pgtask.fits(queue text, count integer, max_size integer) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pgtask, pg_temp AS $$
 #variable_conflict use_variable
@@ -78,7 +79,7 @@ BEGIN
         IF size.waiting + (pg_sequence_last_value('pgtask.jobs_id_seq'::regclass) - size.last_id) + count <= max_size THEN
             RETURN true;
         END IF;
-        IF size.counted_at > clock_timestamp() - interval '15 s' THEN
+        IF size.counted_at > clock_timestamp() - make_interval(secs => size.waiting * 0.000005) THEN
             RETURN size.waiting + count <= max_size;
         END IF;
     END IF;
