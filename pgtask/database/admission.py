@@ -25,8 +25,8 @@ def expire_jobs(connection: psycopg.Connection[Any]) -> int:
     """Ends waiting jobs that were not started in time, at most 20,000 of them; returns how many."""
     total = 0
     for _ in range(_BATCHES):
-        found, ended = connection.execute(_EXPIRE, {"limit": _BATCH}).fetchone() or (0, 0)
+        (ended,) = connection.execute(_EXPIRE, {"limit": _BATCH}).fetchone() or (0,)
         total += ended
-        if found < _BATCH or not ended:
+        if ended < _BATCH:
             break
     return total

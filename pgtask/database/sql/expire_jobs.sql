@@ -1,6 +1,7 @@
 -- Ends up to %(limit)s waiting jobs that were not started by their start_by; each gets a final run without an attempt.
--- Found in the order of their deadlines and locked in that of their ids, skipping what others hold: a claim or a cancel under way
--- goes first. Index: jobs_start_by, where running jobs are passed over, as many as there are slots; jobs_pkey.
+-- Locks: those rows, in the order of their deadlines, skipping what others hold: a claim or a cancel under way goes first, and
+-- as nothing is waited for, no order could lock crosswise. Index: jobs_start_by, where running jobs are passed over, of which
+-- there are no more than slots; jobs_pkey.
 WITH due AS MATERIALIZED (
     SELECT j.id
       FROM pgtask.jobs j
@@ -8,17 +9,10 @@ WITH due AS MATERIALIZED (
        AND j.status = 'pending'
      ORDER BY j.start_by
      LIMIT %(limit)s::int4
-), locked AS MATERIALIZED (
-    SELECT j.id
-      FROM pgtask.jobs j
-     WHERE j.id = ANY (ARRAY(SELECT id FROM due))
-       AND j.start_by <= now()
-       AND j.status = 'pending'
-     ORDER BY j.id
        FOR UPDATE SKIP LOCKED
 ), ended AS (
     DELETE FROM pgtask.jobs j
-     WHERE j.id = ANY (ARRAY(SELECT id FROM locked))
+     WHERE j.id = ANY (ARRAY(SELECT id FROM due))
     RETURNING j.id, j.scheduled_at, j.created_at, j.timeout, j.retry_delay, j.max_retry_delay, j.retry_count, j.attempt,
               j.max_retries, j.retry_strategy, j.priority, j.crash_count, j.progress, j.queue, j.task, j.payload, j.unique_key,
               j.traceparent, j.tags, j.progress_message, j.schedule_id, j.tick_at, j.start_by, j.concurrency_key, j.scoped_key,
@@ -37,4 +31,4 @@ WITH due AS MATERIALIZED (
       FROM ended e
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM due) AS found, (SELECT count(*) FROM recorded) AS ended;
+SELECT count(*) FROM recorded;
