@@ -3,7 +3,7 @@
 from pgtask.migrations.scripts import run
 
 revision = "0008"
-down_revision = "0012"
+down_revision = "0006"
 
 
 def upgrade() -> None:
