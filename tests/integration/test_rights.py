@@ -125,6 +125,12 @@ OWN_SQL: list[tuple[LiteralString, str]] = [
     ("SELECT pgtask.enqueue('t', unique_key => 'k')", "EW"),
     ("SELECT pgtask.unique_job('k')", "EW"),
     ("SELECT pgtask.payload_limit()", "EW"),
+    ("SELECT pgtask.size_exceeded('q', 1)", "EW"),
+    ("SELECT name FROM pgtask.sized_queues", "EWRO"),
+    ("SELECT max_size FROM pgtask.queues", "WRO"),
+    ("SELECT pgtask.count_queue('q')", "W"),
+    ("SELECT pgtask.waiting_jobs('q', 1)", ""),
+    ("SELECT pgtask.admit('q', 1)", ""),
     ("SELECT count(id) FROM pgtask.jobs", "EWRO"),
     ("SELECT version_num FROM pgtask.schema_version", "EWRO"),
     # What the server owns.
