@@ -127,10 +127,10 @@ BEGIN
     ), inserted AS (
         INSERT INTO pgtask.jobs (id, scheduled_at, created_at, timeout, retry_delay, max_retry_delay, attempt, max_retries,
                                  retry_strategy, priority, queue, task, payload, traceparent, tags, schedule_id, tick_at,
-                                 start_by, concurrency_key, unique_until, dead_letter)
+                                 concurrency_key, unique_until, dead_letter)
         SELECT n.job_id, n.due_at, n.created_at, n.timeout, n.retry_delay, n.max_retry_delay, n.claims, n.max_retries,
                n.retry_strategy, n.priority, n.queue, n.task, n.payload, n.traceparent, n.tags, n.schedule_id, n.tick_at,
-               n.start_by, n.concurrency_key, n.unique_until, n.dead_letter
+               n.concurrency_key, n.unique_until, n.dead_letter
           FROM numbered n
         RETURNING id, queue, priority, scheduled_at
     ), notified AS (

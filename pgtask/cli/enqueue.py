@@ -56,6 +56,13 @@ Examples:
 @click.option("--priority", type=parameters.priority, help="low, normal, high, critical or -100…100.")
 @click.option("--delay", type=parameters.duration, help="Run it this much later, as 90s or 1h30m.")
 @click.option("--at", "scheduled_at", type=parameters.time, help="Run it at this time (ISO 8601).")
+@click.option("--expires", type=parameters.time_limit, metavar="DURATION", help="Cancel it unless started within this.")
+@click.option(
+    "--concurrency-key",
+    type=parameters.concurrency_key,
+    metavar="KEY",
+    help="Run few jobs of one key at once: the queue's --max-workers-per-key.",
+)
 @click.option("--unique-key", metavar="KEY", help="Enqueue nothing while a live job has this key.")
 @click.option(
     "--unique-by",

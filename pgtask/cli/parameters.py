@@ -6,6 +6,7 @@ Their names are what the help shows; what they refuse becomes a usage error in w
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -17,6 +18,8 @@ from pgtask.model.rate import Rate
 from pgtask.model.status import MAX_PRIORITY, MIN_PRIORITY, JobStatus, parse_priority
 
 Value = TypeVar("Value")
+
+_SHARE = re.compile(r"(\d{1,3}(?:\.\d+)?)\s*%", re.ASCII)
 
 
 def duration(text: str) -> float:
@@ -63,14 +66,6 @@ def position(text: str) -> tuple[datetime, int]:
     """A place in a list by time: an instant and, behind a slash, an id."""
     instant, slash, id = text.rpartition("/")
     return (time(instant), job_id(id)) if slash else (time(text), 0)
-
-
-def rate(text: str) -> Rate:
-    """How often something may start."""
-    try:
-        return Rate.parse(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.") from None
 
 
 def priority(text: str) -> int:
@@ -121,6 +116,39 @@ def queue_priority(text: str) -> int:
     return number
 
 
+def concurrency_key(text: str) -> str:
+    """A key that jobs share."""
+    if not 1 <= len(text.encode()) <= 512:
+        raise click.BadParameter("A concurrency key has 1 to 512 bytes.")
+    return text
+
+
+def limit(text: str) -> int:
+    """A number from 1 on that PostgreSQL can store."""
+    return _bounded(text, 1)
+
+
+def limit_or_zero(text: str) -> int:
+    """A number from 0 on that PostgreSQL can store."""
+    return _bounded(text, 0)
+
+
+def rate(text: str) -> Rate:
+    """A rate such as 100/min."""
+    try:
+        return Rate.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
+
+
+def share(text: str) -> float:
+    """Per cent, as a share."""
+    number = _SHARE.fullmatch(text.strip())
+    if number is None or float(number[1]) > 100:
+        raise click.BadParameter(f"{text!r} is no share: write 20%, from 0% to 100%.")
+    return float(number[1]) / 100
+
+
 def status(text: str) -> list[JobStatus]:
     """Statuses separated by commas."""
     return [_status(word.strip().lower()) for word in text.split(",") if word.strip()]
@@ -133,16 +161,34 @@ def flatten(lists: Iterable[Iterable[JobStatus]]) -> frozenset[JobStatus]:
 
 def or_inherit(parse: Callable[[str], Value]) -> Callable[[str], Value | str]:
     """The type `parse`, which also takes the word INHERIT."""
+    return _or(INHERIT, parse)
 
-    def parse_or_inherit(text: str) -> Value | str:
-        return INHERIT if text == INHERIT else parse(text)
 
-    parse_or_inherit.__name__ = parse.__name__
-    return parse_or_inherit
+def or_none(parse: Callable[[str], Value]) -> Callable[[str], Value | str]:
+    """The type `parse`, which also takes the word NONE."""
+    return _or(NONE, parse)
+
+
+def _or(word: str, parse: Callable[[str], Value]) -> Callable[[str], Value | str]:
+    def parse_or_word(text: str) -> Value | str:
+        return word if text == word else parse(text)
+
+    parse_or_word.__name__ = parse.__name__
+    return parse_or_word
 
 
 INHERIT = "inherit"
 """What a setting of a queue is set to, to have none of its own."""
+
+NONE = "none"
+"""What a limit is set to, to take it back."""
+
+
+def _bounded(text: str, least: int) -> int:
+    number = _integer(text)
+    if number is None or not least <= number < 2**31:
+        raise click.BadParameter(f"{text!r} is no whole number from {least} to {2**31 - 1}.")
+    return number
 
 
 def _integer(text: str) -> int | None:

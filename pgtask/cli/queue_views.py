@@ -7,7 +7,7 @@ import click
 from pgtask.cli.output import Column, on_terminal, print_plain
 from pgtask.cli.text import brief, clean, instant, seconds_since
 from pgtask.model.queue import QueueRecord
-from pgtask.model.wording import DASH, duration
+from pgtask.model.wording import DASH, duration, plural, share
 
 COUNTS = ("pending", "scheduled", "retrying", "running")
 
@@ -41,6 +41,19 @@ def oldest(queue: QueueRecord) -> str:
     return brief(seconds_since(queue.oldest_due_at)) if queue.oldest_due_at else DASH
 
 
+def limits(queue: QueueRecord) -> str:
+    """The limits that are set, in a few words each."""
+    parts = (
+        (queue.max_workers, lambda number: plural(number, "worker")),
+        (queue.max_workers_per_key if queue.max_workers_per_key != 1 else None, lambda number: f"{number:,} per key"),
+        (queue.rate_limit, str),
+        (queue.max_size, lambda number: f"{number:,} waiting"),
+        (queue.retry_budget, lambda part: f"{share(part)} retries"),
+        (queue.dead_letter_queue, lambda name: f"dead to {name}"),
+    )
+    return ", ".join(show(value) for value, show in parts if value is not None)
+
+
 QUEUE_COLUMNS: tuple[Column[QueueRecord], ...] = (
     Column(title="QUEUE", show=lambda queue: queue.name, shrinks=True),
     Column(
@@ -70,15 +83,24 @@ QUEUE_COLUMNS: tuple[Column[QueueRecord], ...] = (
         right=True,
     ),
     Column(title="PAUSED BY", show=lambda queue: queue.paused_by or "", shrinks=True, wide=True),
+    Column(title="LIMITS", show=limits, shrinks=True, wide=True),
 )
 
 
 def settings_fields(queue: QueueRecord) -> list[tuple[str, str]]:
-    """The settings of a queue, for `print_fields`."""
+    """The settings of a queue, of its limits those that are set, for `print_fields`."""
 
     def seconds(value: float | None) -> str:
         return "inherited" if value is None else duration(value)
 
+    limited: dict[str, str | None] = {
+        "Max workers": None if queue.max_workers is None else f"{queue.max_workers:,}",
+        "Max workers per key": f"{queue.max_workers_per_key:,}" if queue.max_workers_per_key != 1 else None,
+        "Rate limit": queue.rate_limit and f"{queue.rate_limit}, {queue.rate_burst:,} at once",
+        "Max size": None if queue.max_size is None else f"{queue.max_size:,}",
+        "Retry budget": None if queue.retry_budget is None else share(queue.retry_budget),
+        "Dead letter queue": queue.dead_letter_queue,
+    }
     retries = "inherited" if queue.max_retries is None else str(queue.max_retries)
     return [
         ("Priority", str(queue.priority)),
@@ -88,6 +110,7 @@ def settings_fields(queue: QueueRecord) -> list[tuple[str, str]]:
         ("Retry delay", seconds(queue.retry_delay)),
         ("Max retry delay", seconds(queue.max_retry_delay)),
         ("Timeout", seconds(queue.timeout)),
+        *((name, value) for name, value in limited.items() if value is not None),
     ]
 
 

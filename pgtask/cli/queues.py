@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable
 from typing import Any
 
 import click
 
-from pgtask.cli import completion, parameters
+from pgtask.cli import completion
 from pgtask.cli.context import connected
 from pgtask.cli.output import json_option, on_terminal, print_fields, print_json, print_plain, print_table
+from pgtask.cli.queue_options import changed_settings, setting_options
 from pgtask.cli.queue_views import COUNTS, QUEUE_COLUMNS, counted, oldest, print_done, settings_fields, state
 from pgtask.cli.statistics_views import TALLY_COLUMNS, print_summary, window_option
 from pgtask.cli.text import instant
 from pgtask.database import queues as store
 from pgtask.database.statistics import read_statistics
 from pgtask.model.queue import QueueRecord
-from pgtask.model.retry import STRATEGIES
 from pgtask.model.serialise import page_as_json, record_as_json, statistics_as_json
 
 
@@ -32,7 +31,8 @@ def list_queues(json_output: bool) -> None:
     """List queues with what waits and runs in them.
 
     Estimates are marked with ~, lower bounds with +. In a pipe the columns are: name, state,
-    priority, pending, scheduled, retrying, running, due time of the oldest, workers, paused by.
+    priority, pending, scheduled, retrying, running, due time of the oldest, workers, paused by,
+    limits.
     """
     with connected() as connection:
         found = store.list_queues(connection)
@@ -40,55 +40,6 @@ def list_queues(json_output: bool) -> None:
         print_json(page_as_json([record_as_json(queue) for queue in found]))
     else:
         print_table(found, QUEUE_COLUMNS, empty="No queues.")
-
-
-def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The settings of a queue; jobs and tasks that have their own are not concerned."""
-    any_of = f"{', '.join(STRATEGIES)} or inherit"
-    for option in (
-        click.option(
-            "--timeout",
-            type=parameters.or_inherit(parameters.time_limit),
-            metavar="DURATION",
-            help="Longest run time of an attempt.",
-        ),
-        click.option(
-            "--max-retry-delay",
-            type=parameters.or_inherit(parameters.duration),
-            help="Longest delay before a retry.",
-        ),
-        click.option(
-            "--retry-delay",
-            type=parameters.or_inherit(parameters.duration),
-            help="Delay before the first retry.",
-        ),
-        click.option(
-            "--retry-strategy",
-            type=click.Choice([*STRATEGIES, parameters.INHERIT]),
-            metavar="STRATEGY",
-            help=f"How the delay grows: {any_of}.",
-        ),
-        click.option(
-            "--max-retries",
-            type=parameters.or_inherit(parameters.retries),
-            metavar="NUMBER",
-            help="Retries of a job; 0 none, -1 without limit.",
-        ),
-        click.option(
-            "--weight",
-            type=click.IntRange(1, 1000),
-            metavar="NUMBER",
-            help="Its share beside queues of equal priority; 1.",
-        ),
-        click.option(
-            "--priority",
-            type=parameters.queue_priority,
-            metavar="NUMBER",
-            help="Queues with a bigger one are served first; 0.",
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 @queues.command()
@@ -101,7 +52,7 @@ def create(name: str, json_output: bool, **options: Any) -> None:
     Jobs may be enqueued to any queue, created or not; what is created are its settings.
     """
     with connected() as connection:
-        store.create_queue(connection, name, _changes(options))
+        store.create_queue(connection, name, changed_settings(options))
         _print_queue(store.read_queue(connection, name), json_output, "created")
 
 
@@ -112,9 +63,10 @@ def create(name: str, json_output: bool, **options: Any) -> None:
 def set_queue(name: str, json_output: bool, **options: Any) -> None:
     """Change settings of a queue.
 
-    The word inherit takes one back, so that the built-in value holds again.
+    The word inherit takes one back, so that the built-in value holds again; none takes a limit back.
+    A new --rate-limit brings its own burst unless --rate-burst is given with it.
     """
-    changes = _changes(options)
+    changes = changed_settings(options)
     if not changes:
         raise click.UsageError("Say what to change, such as --max-retries 5.")
     with connected() as connection:
@@ -199,11 +151,6 @@ def delete(name: str, json_output: bool) -> None:
         print_json({"name": name, "deleted": True})
     else:
         print_done(name, "deleted")
-
-
-def _changes(options: dict[str, Any]) -> dict[str, Any]:
-    given = {name: value for name, value in options.items() if value is not None}
-    return {name: None if value == parameters.INHERIT else value for name, value in given.items()}
 
 
 def user() -> str | None:

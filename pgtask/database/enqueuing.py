@@ -9,6 +9,7 @@ from psycopg import errors
 from psycopg.rows import class_row
 
 from pgtask.database import statements
+from pgtask.database.admission import queue_full
 from pgtask.database.connection import Connection
 from pgtask.database.reading import in_words
 from pgtask.model.errors import PayloadError, UniqueConflictError
@@ -47,11 +48,13 @@ def enqueue_by_name(
     unique_window: float | None = None,
     on_conflict: str | None = None,
     max_wait: float | None = None,
+    concurrency_key: str | None = None,
+    expires: float | None = None,
 ) -> EnqueuedByName:
     """Enqueues a job; what is None comes from its task. `payload` is the text of a JSON object.
 
-    Raises PayloadError when the database refuses a value, UniqueConflictError when another job holds the unique key and
-    `on_conflict` is "error".
+    Raises PayloadError when the database refuses a value, QueueFull when the queue takes no more, UniqueConflictError
+    when another job holds the unique key and `on_conflict` is "error".
     """
     values = {
         "task": task,
@@ -69,6 +72,8 @@ def enqueue_by_name(
         "unique_window": unique_window,
         "on_conflict": "skip" if on_conflict == "error" else on_conflict,
         "max_wait": max_wait,
+        "concurrency_key": concurrency_key,
+        "expires": expires,
     }
     with in_words(connection), connection.cursor(row_factory=class_row(EnqueuedByName)) as cursor:
         try:
@@ -81,6 +86,11 @@ def enqueue_by_name(
         ) as error:
             message, hint = error.diag.message_primary or str(error), error.diag.message_hint
             raise PayloadError(f"The job was refused: {message}." + (f" {hint}" if hint else "")) from error
+        except errors.DatabaseError as error:
+            full = queue_full(error)
+            if full is None:
+                raise
+            raise full from error
     assert row is not None
     if on_conflict == "error" and not row.created:
         raise UniqueConflictError(row.id)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.rows import tuple_row
 
 from pgtask.database import statements
+from pgtask.database.admission import queue_full
 from pgtask.database.reading import job_cursor
 from pgtask.model.dead_letter import DeadLetter
-from pgtask.model.errors import JobNotFoundError, JobStateError, PayloadError, UniqueConflictError
+from pgtask.model.errors import JobNotFoundError, JobStateError, PayloadError, QueueFull, UniqueConflictError
 from pgtask.model.job import JobRecord, NewJob
 
 _ENQUEUE_ONE = statements.load("enqueue_job")
@@ -20,6 +22,7 @@ _ENQUEUE_UNIQUE = statements.load("enqueue_unique")
 _ENQUEUE_MANY = statements.load("enqueue_jobs")
 _FIND_UNIQUE = statements.load("find_unique_job")
 _PAYLOAD_LIMIT = statements.load("payload_limit")
+_SIZE_EXCEEDED = statements.load("size_exceeded")
 _MAY_CHOOSE_IDS = statements.load("may_choose_ids")
 _RESERVE_IDS = statements.load("reserve_job_ids")
 _COPY = statements.load("copy_jobs")
@@ -59,7 +62,8 @@ def enqueue(connection: psycopg.Connection[Any], job: NewJob, payload: str) -> E
     """Inserts a job on a connection of anyone's, inside its transaction if one is open.
 
     `payload` is the text of a JSON object. Raises PayloadError when it is too large or a column refuses a value,
-    UniqueConflictError when another job holds the unique key and that is to be an error.
+    QueueFull when the queue takes no more, UniqueConflictError when another job holds the unique key and that is to be
+    an error. Neither spoils the transaction, but for a job whose key is not just that of live jobs in a full queue.
     """
     arguments = _arguments(job) | {"payload": payload}
     if len(payload) > _SURELY_ACCEPTED:
@@ -73,6 +77,7 @@ def enqueue(connection: psycopg.Connection[Any], job: NewJob, payload: str) -> E
         row = _one(connection, _FIND_UNIQUE, {"unique_key": job.unique_key})
         if row is not None:
             return Enqueued(row, created=False)
+        _check_room(job, 1, _one(connection, _SIZE_EXCEEDED, {"queue": job.queue, "count": 1}))
 
 
 async def enqueue_async(connection: psycopg.AsyncConnection[Any], job: NewJob, payload: str) -> Enqueued:
@@ -89,6 +94,7 @@ async def enqueue_async(connection: psycopg.AsyncConnection[Any], job: NewJob, p
         row = await _one_async(connection, _FIND_UNIQUE, {"unique_key": job.unique_key})
         if row is not None:
             return Enqueued(row, created=False)
+        _check_room(job, 1, await _one_async(connection, _SIZE_EXCEEDED, {"queue": job.queue, "count": 1}))
 
 
 def _unique_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -120,6 +126,8 @@ def _row(connection: psycopg.Connection[Any], query: bytes, arguments: dict[str,
         return cursor.execute(query, arguments).fetchone()
     except _REFUSALS as error:
         raise _refused(error) from error
+    except psycopg.DatabaseError as error:
+        raise (queue_full(error) or error) from error.__cause__
 
 
 async def _one_async(connection: psycopg.AsyncConnection[Any], query: bytes, arguments: dict[str, Any]) -> int | None:
@@ -135,6 +143,8 @@ async def _row_async(
         await cursor.execute(query, arguments)
     except _REFUSALS as error:
         raise _refused(error) from error
+    except psycopg.DatabaseError as error:
+        raise (queue_full(error) or error) from error.__cause__
     return await cursor.fetchone()
 
 
@@ -144,6 +154,11 @@ def _check_size(payload: str, limit: int | None) -> None:
             f"The payload has {len(payload)} bytes; the limit is {limit} (setting max_payload_bytes). "
             "Store the data elsewhere and pass a reference to it."
         )
+
+
+def _check_room(job: NewJob, count: int, exceeded: int | None) -> None:
+    if exceeded is not None:
+        raise QueueFull(job.queue, exceeded, count)
 
 
 def _refused(error: psycopg.Error | UnicodeEncodeError) -> PayloadError:
@@ -156,7 +171,8 @@ def enqueue_many(connection: psycopg.Connection[Any], job: NewJob, payloads: Seq
     """Inserts a job for each payload (texts of JSON objects), all or none, and returns their ids in order.
 
     Long lists go by COPY, unless the role may not choose ids: then by one INSERT after the other.
-    Raises PayloadError when one is too large or a column refuses a value.
+    Raises PayloadError when one is too large or a column refuses a value, QueueFull when they do not
+    all fit in the queue.
     """
     largest = max(payloads, key=len, default="")
     if len(largest) > _SURELY_ACCEPTED:
@@ -169,6 +185,8 @@ def enqueue_many(connection: psycopg.Connection[Any], job: NewJob, payloads: Seq
         with connection.transaction():
             if not _is_long(payloads):
                 return _insert(cursor, job, payloads)
+            room = {"queue": job.queue, "count": len(payloads)}
+            _check_room(job, len(payloads), _one(connection, _SIZE_EXCEEDED, room))
             if _one(connection, _MAY_CHOOSE_IDS, {}):
                 return _copy(cursor, job, payloads)
             return [id for part in _parts(payloads) for id in _insert(cursor, job, part)]
@@ -192,17 +210,20 @@ def _parts(payloads: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _insert(cursor: psycopg.Cursor[Any], job: NewJob, payloads: Sequence[str]) -> list[int]:
-    arguments = _arguments(job) | {"payloads": f"[{','.join(payloads)}]"}
-    return [row[0] for row in cursor.execute(_ENQUEUE_MANY, arguments)]
+    room = {"queue": job.queue, "count": len(payloads)}
+    arguments = _arguments(job) | {"payloads": f"[{','.join(payloads)}]"} | room
+    while True:
+        ids = [row[0] for row in cursor.execute(_ENQUEUE_MANY, arguments)]
+        if ids or not payloads:
+            return ids
+        _check_room(job, len(payloads), _one(cursor.connection, _SIZE_EXCEEDED, room))
 
 
 def _copy(cursor: psycopg.Cursor[Any], job: NewJob, payloads: Sequence[str]) -> list[int]:
     cursor.execute(_RESERVE_IDS, {"count": len(payloads)})
     ids: list[int] = [row[0] for row in cursor]
-    due = job.scheduled_at
-    if due is None:
-        cursor.execute(_INSTANT, {"delay": job.delay or 0.0})
-        (due,) = cursor.fetchone() or (None,)
+    due = job.scheduled_at or _instant(cursor, job.delay or 0.0)
+    start_by = _instant(cursor, job.expires) if job.start_by is None and job.expires is not None else job.start_by
     shared = (
         job.queue,
         job.priority,
@@ -214,6 +235,8 @@ def _copy(cursor: psycopg.Cursor[Any], job: NewJob, payloads: Sequence[str]) -> 
         job.timeout,
         list(job.tags) or None,
         job.traceparent,
+        job.concurrency_key,
+        start_by,
     )
     tail = _copy_line(shared)
     task = _copy_line((job.task,))
@@ -222,6 +245,11 @@ def _copy(cursor: psycopg.Cursor[Any], job: NewJob, payloads: Sequence[str]) -> 
             lines = zip(ids[start : start + 1000], payloads[start : start + 1000], strict=True)
             copy.write("".join(f"{id}\t{task}\t{_copy_text(text)}\t{tail}\n" for id, text in lines))
     return ids
+
+
+def _instant(cursor: psycopg.Cursor[Any], delay: float) -> datetime | None:
+    cursor.execute(_INSTANT, {"delay": delay})
+    return (cursor.fetchone() or (None,))[0]
 
 
 def _copy_line(values: tuple[Any, ...]) -> str:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from psycopg import errors
 from psycopg.rows import dict_row, scalar_row, tuple_row
 
 from pgtask.database import statements
 from pgtask.database.connection import Connection
 from pgtask.database.reading import in_words, reading
-from pgtask.model.errors import QueueNotFoundError, QueueStateError
+from pgtask.model.errors import ConfigurationError, QueueNotFoundError, QueueStateError
 from pgtask.model.queue import QueueRecord
+from pgtask.model.rate import Rate
 
 _LIST = statements.load("list_queues")
 _KNOWN = statements.load("known_queues")
@@ -25,6 +28,20 @@ _DELETE = statements.load("delete_queue")
 
 COUNT_CAP = 10_000
 """Due and later jobs of a lane that are counted, each; what is beyond is estimated."""
+
+
+# What the checks of the table say, in words.
+_REFUSALS = {
+    "queues_name_check": "A queue's name has 1 to 128 bytes.",
+    "queues_weight_range": "A weight is a number from 1 to 1000.",
+    "queues_max_workers_range": "max_workers is a number from 0 on.",
+    "queues_max_workers_per_key_range": "max_workers_per_key is a number from 1 on.",
+    "queues_rate_whole": "A burst needs a rate: give both, such as --rate-limit 100/min --rate-burst 5.",
+    "queues_max_size_range": "max_size is a number from 1 on.",
+    "queues_retry_budget_range": "A retry budget is a share from 0% to 100%, such as 20%.",
+    "queues_dead_letter_queue_length": "The name of a dead letter queue has 1 to 128 bytes.",
+    "queues_dead_letter_queue_other": "A queue cannot be its own dead letter queue: name another one.",
+}
 
 
 class Paused(NamedTuple):
@@ -55,19 +72,23 @@ def read_queue(connection: Connection, name: str) -> QueueRecord:
 
 
 def create_queue(connection: Connection, name: str, changes: Mapping[str, Any]) -> None:
-    """Stores a queue; `changes` are its columns. Raises QueueStateError when it exists."""
-    with in_words(connection), connection.transaction():
+    """Stores a queue with `changes`, as `set_queue` takes them.
+
+    Raises QueueStateError when it exists, ConfigurationError for a value that cannot be.
+    """
+    with in_words(connection), _checked(), connection.transaction():
         if connection.execute(_CREATE, {"name": name}).fetchone() is None:
             raise QueueStateError(f"Queue '{name}' exists already. Change it: pgtask queues set {name}")
         _change(connection, name, changes)
 
 
 def set_queue(connection: Connection, name: str, changes: Mapping[str, Any]) -> None:
-    """Changes columns of a queue, None meaning inherit, and stores it if it is not.
+    """Changes columns of a queue, None meaning inherit or no limit, and stores it if it is not.
 
-    Raises QueueNotFoundError.
+    `rate_limit` is a Rate, whose burst becomes the queue's; `rate_burst` alone changes that of the rate it has.
+    Raises QueueNotFoundError, ConfigurationError for a value that cannot be.
     """
-    with in_words(connection), connection.transaction():
+    with in_words(connection), _checked(), connection.transaction():
         _require(connection, [name])
         connection.execute(_CREATE, {"name": name})
         _change(connection, name, changes)
@@ -113,6 +134,18 @@ def delete_queue(connection: Connection, name: str) -> None:
             )
 
 
+@contextmanager
+def _checked() -> Iterator[None]:
+    """Says in words which check of the table refused."""
+    try:
+        yield
+    except errors.CheckViolation as error:
+        refusal = _REFUSALS.get(error.diag.constraint_name or "")
+        if refusal is None:
+            raise
+        raise ConfigurationError(refusal) from error
+
+
 def _require(connection: Connection, names: list[str]) -> None:
     with connection.cursor(row_factory=scalar_row) as cursor:
         known = cursor.execute(_KNOWN).fetchall()
@@ -132,8 +165,14 @@ def _record(row: dict[str, Any]) -> QueueRecord:
     estimate = (row.pop("estimated") or 0) - others
     row["pending_estimated"] = estimate > row["pending"]
     row["pending"] = max(row["pending"], estimate)
+    limit, period = row["rate_limit"], row.pop("rate_period")
+    row["rate_limit"] = None if limit is None else str(Rate(limit, period, row["rate_burst"]))
     return QueueRecord(**row)
 
 
 def _change(connection: Connection, name: str, changes: Mapping[str, Any]) -> None:
-    connection.execute(_SET, {"name": name, "changes": json.dumps(dict(changes))})
+    columns = dict(changes)
+    if "rate_limit" in columns:
+        rate: Rate | None = columns["rate_limit"]
+        columns |= rate.columns() if rate else dict.fromkeys(("rate_limit", "rate_period", "rate_burst"))
+    connection.execute(_SET, {"name": name, "changes": json.dumps(columns)})

@@ -33,8 +33,15 @@ def checked_isolation(isolation: str | None, memory_limit: int | None) -> str | 
     return isolation
 
 
-def aware(instant: datetime | None) -> datetime | None:
-    """Raises ValueError for a due time without a time zone."""
+def checked_key(key: str | None) -> str | None:
+    """Raises ValueError for a concurrency key that cannot be stored."""
+    if key is not None and not 1 <= len(key.encode()) <= 512:
+        raise ValueError("a concurrency_key has 1 to 512 bytes")
+    return key
+
+
+def aware(name: str, instant: datetime | None) -> datetime | None:
+    """Raises ValueError for an instant without a time zone."""
     if instant is not None and instant.utcoffset() is None:
-        raise ValueError(f"scheduled_at {instant.isoformat()} has no time zone: give an aware datetime")
+        raise ValueError(f"{name} {instant.isoformat()} has no time zone: give an aware datetime")
     return instant

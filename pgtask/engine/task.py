@@ -9,7 +9,14 @@ from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 from pgtask.engine import uniqueness
-from pgtask.engine.checks import Duration, aware, checked_isolation, checked_retries, checked_timeout
+from pgtask.engine.checks import (
+    Duration,
+    aware,
+    checked_isolation,
+    checked_key,
+    checked_retries,
+    checked_timeout,
+)
 from pgtask.engine.context import JobContext
 from pgtask.engine.job import Job
 from pgtask.model.duration import parse_duration
@@ -148,25 +155,32 @@ class Task(Generic[F]):
         timeout: Duration | None = None,
         tags: Iterable[str] = (),
         traceparent: str | None = None,
+        concurrency_key: str | None = None,
+        start_by: datetime | None = None,
+        expires: Duration | None = None,
         connection: Any = None,
     ) -> BoundTask:
         """The task with options for the jobs enqueued through it.
 
         `delay` and `timeout` are seconds, timedeltas or texts such as "5m"; `scheduled_at` must be aware; `unique_key`
         makes enqueue return the live job that already holds it, and the five after it change that as the fields of
-        Unique do (`unique_by=False`: not unique after all); `connection` puts the job into the caller's
+        Unique do (`unique_by=False`: not unique after all); jobs with the same `concurrency_key` run by as many at
+        once as their queue's max_workers_per_key says, one by one unless it does; what has not started by `start_by`,
+        or within `expires` from being enqueued, is cancelled, retries too; `connection` puts the job into the caller's
         transaction: a psycopg connection, a Session or Connection of SQLAlchemy (for `enqueue_async` their asyncio
         twins), or `django.db.connection`, all on psycopg 3. Raises PayloadError for a value out of range.
         """
         if delay is not None and scheduled_at is not None:
             raise PayloadError(f"Task {self.name}: give delay or scheduled_at, not both")
+        if start_by is not None and expires is not None:
+            raise PayloadError(f"Task {self.name}: give start_by or expires, not both")
         try:
             job = NewJob(
                 task=self.name,
                 queue=self.defaults.queue,
                 priority=self.defaults.priority,
                 delay=None if delay is None else parse_duration(delay),
-                scheduled_at=aware(scheduled_at),
+                scheduled_at=aware("scheduled_at", scheduled_at),
                 tags=tuple(tags),
                 traceparent=traceparent,
                 **uniqueness.chosen(
@@ -179,6 +193,9 @@ class Task(Generic[F]):
                     on_conflict=on_conflict,
                     max_wait=max_wait,
                 ),
+                concurrency_key=checked_key(concurrency_key),
+                start_by=aware("start_by", start_by),
+                expires=None if expires is None else parse_duration(expires),
             )
             if queue is not None:
                 job = replace(job, queue=queue)
@@ -258,6 +275,7 @@ class BoundTask:
 
     def enqueue(self, **payload: Any) -> Job:
         """As `Task.enqueue`."""
+        self._job.check_deadline()
         return self._task.app.enqueue_encoded(self._job, self._task.encode(payload), self._connection)
 
     def enqueue_many(self, payloads: Iterable[Mapping[str, Any]]) -> list[Job]:
@@ -269,11 +287,13 @@ class BoundTask:
                 f"Task {self._job.task}: enqueue_many takes no unique jobs. Enqueue them one by one, in a transaction "
                 "for all or none, or say options(unique_by=False)."
             )
+        self._job.check_deadline()
         texts = [self._task.encode(payload) for payload in payloads]
         return self._task.app.enqueue_many_encoded(self._job, texts, self._connection)
 
     async def enqueue_async(self, **payload: Any) -> Job:
         """As `Task.enqueue_async`."""
+        self._job.check_deadline()
         return await self._task.app.enqueue_encoded_async(self._job, self._task.encode(payload), self._connection)
 
 

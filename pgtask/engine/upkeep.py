@@ -1,4 +1,5 @@
-"""What the leader among the workers does now and then: rescuing, statistics, partitions and pruning.
+"""What the leader among the workers does now and then: rescuing, ending jobs that were not
+started in time, counting queues, statistics, partitions and pruning.
 
 Nothing here must be done by one only: rescue is fenced by row locks, the rest is idempotent. That one does it saves the
 database the looks of all the others.
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from pgtask.database import ownership, partitions, statistics
+from pgtask.database import admission, ownership, partitions, statistics
 from pgtask.database.connection import STATEMENT_TIMEOUT, Connection, connect
 from pgtask.engine.persistence import persist
 from pgtask.model.wording import plural
@@ -20,6 +21,7 @@ from pgtask.model.wording import plural
 LEADERSHIP = "upkeep"
 _STATISTICS_EVERY = 10.0
 _PRUNE_LIMITS_EVERY = 600.0
+_COUNT_EVERY = 2.0
 _PARTITIONS_EVERY, _PARTITIONS_AGAIN = 3600.0, 60.0
 # Upkeep that takes long is done more seldom: its rests are this many times as long as its work.
 _REST_SHARE = 20
@@ -39,7 +41,8 @@ class Upkeep:
         # within 5 s of its lease's end.
         self._leadership = min(15.0, lease / 2)
         self._interval = min(2.5, max(0.2, lease / 6))
-        self._leading_interval = min(2.0, self._interval)
+        # Jobs are to end within about a second of the time by which they had to start.
+        self._leading_interval = min(1.0, self._interval)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
         self._partitions_every = _PARTITIONS_EVERY
@@ -72,6 +75,8 @@ class Upkeep:
         self._rescue(connection)
         self._repair_limits(connection)
         self._now_and_then(_PRUNE_LIMITS_EVERY, ownership.prune_limits, connection)
+        self._expire(connection)
+        self._now_and_then(_COUNT_EVERY, admission.count_queues, connection)
         self._now_and_then(_STATISTICS_EVERY, statistics.roll_up, connection)
         self._now_and_then(self._partitions_every, self._maintain, connection)
         return True
@@ -94,6 +99,11 @@ class Upkeep:
             self._free_ownerless(connection)
         else:
             self._now_and_then(_FULL_RESCUE_EVERY, self._free_ownerless, connection)
+
+    def _expire(self, connection: Connection) -> None:
+        expired = admission.expire_jobs(connection)
+        if expired:
+            log.info("ended %d jobs that were not started in time", expired)
 
     def _free_ownerless(self, connection: Connection) -> None:
         freed = ownership.rescue(connection, self._worker_id)

@@ -8,6 +8,7 @@ PgTaskError
 ├── TaskError                 a task is declared wrongly, twice, or is unknown
 ├── TransactionError          a transactional handler tampers with its transaction, or there is none
 ├── PayloadError              arguments do not fit the task, or are no JSON that PostgreSQL can store
+├── QueueFull                 as many jobs wait in the queue as may
 ├── ScheduleError             a schedule's expression or time zone is not to be understood, or never due
 ├── JobNotFoundError          no job has this id
 ├── JobStateError             the job is not in a state that allows this
@@ -52,6 +53,20 @@ class TransactionError(PgTaskError):
 
 class PayloadError(PgTaskError):
     """The arguments do not fit the task's signature, or are no JSON that PostgreSQL can store."""
+
+
+class QueueFull(PgTaskError):  # noqa: N818 - a state of the queue, which producers meet as part of their work
+    """As many jobs wait in the queue as its max_size allows, so that nothing was enqueued."""
+
+    def __init__(self, queue: str, max_size: int | None = None, count: int = 1) -> None:
+        bound = "" if max_size is None else f": no more than {max_size:,} jobs may wait in it (max_size)"
+        fewer = f", and {count:,} more do not fit" if count > 1 else ""
+        super().__init__(
+            f"Queue '{queue}' is full{bound}{fewer}. Nothing was enqueued: try again later, or raise it: "
+            f"pgtask queues set {queue} --max-size …"
+        )
+        self.queue = queue
+        self.max_size = max_size
 
 
 class ScheduleError(PgTaskError):

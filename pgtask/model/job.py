@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from pgtask.model.errors import PayloadError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,10 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """Everything about a job to be enqueued but its payload. Durations are seconds; None inherits."""
+    """Everything about a job to be enqueued but its payload. Durations are seconds; None inherits.
+
+    A job that has not started by `start_by`, or within `expires` from when it was enqueued, is cancelled.
+    """
 
     task: str
     queue: str = "default"
@@ -68,6 +73,25 @@ class NewJob:
     timeout: float | None = None
     tags: tuple[str, ...] = field(default=())
     traceparent: str | None = None
+    concurrency_key: str | None = None
+    start_by: datetime | None = None
+    expires: float | None = None
+
+    def check_deadline(self) -> None:
+        """Raises PayloadError when the job could never be started in time."""
+        now = datetime.now(UTC)
+        if self.start_by is not None and self.start_by <= now:
+            raise PayloadError(f"start_by {self.start_by.isoformat()} has passed: give an instant to come")
+        if self.start_by is None and self.expires is None:
+            return
+        last = self.start_by or now + timedelta(seconds=self.expires or 0)
+        due = self.scheduled_at or now + timedelta(seconds=self.delay or 0)
+        if last < due:
+            raise PayloadError(
+                f"The job would expire at {last.isoformat(timespec='seconds')}, before it is due at "
+                f"{due.isoformat(timespec='seconds')}: let it expire later"
+            )
+
     unique_by: tuple[str, ...] | None = None
     unique_scope: str | None = None
     unique_window: float | None = None

@@ -8,7 +8,9 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueRecord:
-    """A queue as operators see it. Durations are seconds; None inherits.
+    """A queue as operators see it. Durations are seconds; None inherits, or is no limit.
+
+    `rate_limit` is as people write it, such as "100/min". `retry_budget` is a share, such as 0.2.
 
     `created_at` is None for a queue that is not stored and exists only by what names it. Counts are
     exact unless `counts_exact` is false: then they are lower bounds, but `pending` is an estimate
@@ -25,6 +27,13 @@ class QueueRecord:
     retry_delay: float | None
     max_retry_delay: float | None
     timeout: float | None
+    max_workers: int | None
+    max_workers_per_key: int
+    rate_limit: str | None
+    rate_burst: int | None
+    max_size: int | None
+    retry_budget: float | None
+    dead_letter_queue: str | None
     created_at: datetime | None
     pending: int
     pending_estimated: bool

@@ -41,6 +41,10 @@ class Rate:
             raise ValueError(f"{burst!r} is no burst: give a whole number from 1 on")
         return cls(limit, period, burst)
 
+    def columns(self) -> dict[str, int | float]:
+        """The columns that hold it."""
+        return {"rate_limit": self.limit, "rate_period": self.period, "rate_burst": self.burst}
+
     def __str__(self) -> str:
         """The rate as `parse` reads it, without its burst."""
         for unit, seconds in reversed(_PERIODS.items()):

@@ -20,9 +20,11 @@ from pgtask.model.errors import JobNotFoundError, JobStateError, PayloadError
 from pgtask.model.job import JobRecord, NewJob
 from pgtask.model.payload import decode_many
 from pgtask.model.run import LogLine
+from pgtask.model.serialise import instant_as_text
 from pgtask.model.status import JobStatus
 from pgtask.testing import attempts, policy
 from pgtask.testing.attempts import Ran, ran_of
+from pgtask.testing.inline_job import InlineJob
 from pgtask.testing.unique_keys import Key, Keys
 
 # The default of the setting max_payload_bytes.
@@ -69,9 +71,9 @@ class Inline:
     """The jobs of an application in inline mode, and the attempts that were run.
 
     A job that is due runs inside the enqueuing call. One with a delay, one to be retried and one that snoozed waits,
-    visible in `jobs`, until `run_waiting`. Signatures, encoding, verdicts and errors are judged as by a worker.
-    Timeouts, isolation and queue settings are not applied, nor does a job belong to a transaction
-    (`options(connection=…)`).
+    visible in `jobs`, until `run_waiting`, which cancels what was to start before. Signatures, encoding, verdicts and
+    errors are judged as by a worker. Timeouts, isolation, limits and other settings of queues are not applied, nor does
+    a job belong to a transaction (`options(connection=…)`).
     """
 
     def __init__(self, app: PgTask) -> None:
@@ -99,7 +101,7 @@ class Inline:
         begun = len(self.ran)
         for job in sorted(self.waiting, key=lambda job: (job.scheduled_at, job.id)):
             # One before it may have cancelled it.
-            if not JobStatus(self._jobs[job.id].status).final:
+            if not JobStatus(self._jobs[job.id].status).final and not self._expired(job.id):
                 self._run(job.id)
         return self.ran[begun:]
 
@@ -110,7 +112,7 @@ class Inline:
         id, answer = self._insert(job, payload)
         if answer != "held" and self._due(id):
             self._run(id)
-        return _InlineJob(self.app, id, created=answer == "created")
+        return InlineJob(self.app, id, created=answer == "created")
 
     def enqueue_many_encoded(self, job: NewJob, payloads: list[str], connection: Any = None) -> list[Job]:  # noqa: ARG002
         """Makes all the jobs, then runs them in order if they are due."""
@@ -118,7 +120,7 @@ class Inline:
         for id in ids:
             if self._due(id):
                 self._run(id)
-        return [_InlineJob(self.app, id) for id in ids]
+        return [InlineJob(self.app, id) for id in ids]
 
     async def enqueue_encoded_async(self, job: NewJob, payload: str, connection: Any = None) -> Job:  # noqa: ARG002
         """`enqueue_encoded` in the running event loop."""
@@ -129,11 +131,11 @@ class Inline:
                 await attempts.run_async(self.app.tasks[attempt.task], self._handlers(), attempt)
             finally:
                 self._end(id, attempt)
-        return _InlineJob(self.app, id, created=answer == "created")
+        return InlineJob(self.app, id, created=answer == "created")
 
     def job(self, id: int) -> Job:
         """The job with this id. Raises JobNotFoundError."""
-        return _InlineJob(self.app, id).refresh()
+        return InlineJob(self.app, id).refresh()
 
     def read_job(self, id: int) -> JobRecord:
         """The job as it stands. Raises JobNotFoundError."""
@@ -173,6 +175,7 @@ class Inline:
             outcome=None,
             finished_at=None,
             cancel_requested_at=None,
+            start_by=None,
         )
         self._run(id)
 
@@ -209,6 +212,7 @@ class Inline:
             "unique_key": key.text,
             "unique_scope": key.scope,
             "unique_until": key.until,
+            "start_by": job.start_by or (None if job.expires is None else now + timedelta(seconds=job.expires)),
         }
         self._jobs[id] = JobRecord(**values)
         self._payloads[id] = payload
@@ -217,6 +221,16 @@ class Inline:
 
     def _due(self, id: int) -> bool:
         return self._jobs[id].scheduled_at <= _now() and not JobStatus(self._jobs[id].status).final
+
+    def _expired(self, id: int) -> bool:
+        """Whether the job was not started in time, and has ended with that."""
+        job, now = self._jobs[id], _now()
+        if job.start_by is None or job.start_by > now:
+            return False
+        error = f"It was not started by {instant_as_text(job.start_by.replace(microsecond=0))}"
+        ended: dict[str, Any] = {"status": "cancelled", "outcome": "cancelled", "finished_at": now}
+        self._jobs[id] = replace(job, **ended, error_type="Expired", error=error)
+        return True
 
     def _handlers(self) -> Handlers:
         return attempts.handlers_of(self.app.tasks, self._on_progress, self._on_log)
@@ -273,21 +287,6 @@ class Inline:
         self.logs[attempt.id].append(
             LogLine(attempt=attempt.attempt, line=line, logged_at=_now(), level=level, message=message)
         )
-
-
-class _InlineJob(Job):
-    """A job for which waiting makes no sense: nothing else would bring it further."""
-
-    def wait(self, timeout: float | None = None) -> Any:
-        if not self.refresh().status.final:
-            raise TimeoutError(
-                f"Job {self.id} is {self.status} and stays so: in inline mode nothing runs in the background. "
-                "Run its next attempt with run_waiting()."
-            )
-        return super().wait(timeout)
-
-    async def wait_async(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as its base
-        return self.wait(timeout)
 
 
 def _now() -> datetime:

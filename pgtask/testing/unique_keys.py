@@ -16,7 +16,10 @@ from pgtask.model.status import JobStatus
 from pgtask.testing.policy import waiting_status
 
 # Of a job that waits, besides payload, tags and due time.
-_REPLACEABLE = ("priority", "timeout", "max_retries", "retry_strategy", "retry_delay", "max_retry_delay", "traceparent")
+_REPLACEABLE = (
+    *("priority", "timeout", "max_retries", "retry_strategy", "retry_delay", "max_retry_delay", "traceparent"),
+    "concurrency_key",
+)
 
 
 @dataclass(frozen=True, slots=True)

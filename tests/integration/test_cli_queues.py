@@ -16,7 +16,7 @@ def listed(database: str) -> dict[str, dict[str, object]]:
 
 def test_the_default_queue_is_always_there(database: str) -> None:
     ((name, state, *counts),) = lines(run(database, "queues", "list"))
-    assert (name, state, counts) == ("default", "active", ["0", "0", "0", "0", "0", "", "0", ""])
+    assert (name, state, counts) == ("default", "active", ["0", "0", "0", "0", "0", "", "0", "", ""])
 
 
 def test_queues_are_counted_by_status(database: str, connection: Connection) -> None:
@@ -92,6 +92,74 @@ def test_a_queue_is_created_changed_and_deleted(database: str, connection: Conne
     assert "mail" not in listed(database)
 
 
+LIMITS = {
+    "max_workers": 8,
+    "max_workers_per_key": 2,
+    "rate_limit": "100/min",
+    "rate_burst": 5,
+    "max_size": 2000,
+    "retry_budget": 0.2,
+    "dead_letter_queue": "graves",
+}
+
+
+def test_limits_are_set_shown_and_taken_back(database: str, connection: Connection) -> None:
+    options = ["--max-workers", "8", "--max-workers-per-key", "2", "--rate-limit", "100/min", "--rate-burst", "5"]
+    options += ["--max-size", "2000", "--retry-budget", "20%", "--dead-letter-queue", "graves"]
+    created = answer(run(database, "queues", "create", "mail", *options, "--json"))
+    assert LIMITS.items() <= created.items()
+    query = "SELECT rate_limit, rate_period, rate_burst, limited FROM pgtask.queues"
+    assert connection.execute(query).fetchall() == [(100, 60.0, 5, True)]
+
+    shown = on_terminal(database, "queues", "stats", "mail")
+    for line in ("Max workers          8", "Rate limit           100/min, 5 at once", "Retry budget         20 %"):
+        assert line in shown
+    wide = on_terminal(database, "queues", "list", columns=200)
+    assert "8 workers, 2 per key, 100/min, 2,000 waiting, 20 % retries, dead to graves" in wide
+    assert "LIMITS" not in on_terminal(database, "queues", "list", columns=80)
+
+    taken = [f"--{name.replace('_', '-')}={value}" for name, value in dict.fromkeys(LIMITS, "none").items()]
+    taken = [option for option in taken if "burst" not in option and "per-key" not in option]
+    changed = answer(run(database, "queues", "set", "mail", *taken, "--max-workers-per-key", "1", "--json"))
+    assert {changed[name] for name in LIMITS} == {None, 1}
+    assert "Rate limit" not in on_terminal(database, "queues", "stats", "mail")
+
+
+def test_a_rate_brings_its_own_burst_and_a_burst_changes_it(database: str) -> None:
+    def changed(*options: str) -> tuple[str, int]:
+        queue = answer(run(database, "queues", "set", "default", *options, "--json"))
+        return queue["rate_limit"], queue["rate_burst"]
+
+    assert changed("--rate-limit", "50/s") == ("50/s", 50)
+    assert changed("--rate-burst", "7") == ("50/s", 7)
+    assert changed("--rate-limit", "5/10s") == ("5/10s", 1)
+
+
+def test_a_changed_limit_is_announced(database: str, connection: Connection) -> None:
+    connection.execute("LISTEN pgtask")
+    run(database, "queues", "set", "default", "--rate-limit", "50/s")
+    assert "queues" in [notice.payload for notice in connection.notifies(timeout=10, stop_after=1)]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--rate-burst", "5"], "A burst needs a rate: give both, such as --rate-limit 100/min --rate-burst 5."),
+        (["--dead-letter-queue", "default"], "A queue cannot be its own dead letter queue: name another one."),
+        (["--dead-letter-queue", "x" * 129], "The name of a dead letter queue has 1 to 128 bytes."),
+        (["--dead-letter-queue", ""], "The name of a dead letter queue has 1 to 128 bytes."),
+    ],
+)
+def test_what_only_the_database_can_refuse_is_one_clear_line(database: str, options: list[str], complaint: str) -> None:
+    result = run(database, "queues", "set", "default", *options)
+    assert (result.exit_code, result.stderr) == (2, f"Error: {complaint}\n")
+
+
+def test_a_queue_without_a_name_is_refused_in_words(database: str) -> None:
+    result = run(database, "queues", "create", "")
+    assert (result.exit_code, result.stderr) == (2, "Error: A queue's name has 1 to 128 bytes.\n")
+
+
 def test_a_queue_that_jobs_name_can_be_changed_without_being_created(database: str, connection: Connection) -> None:
     insert(connection, "t", queue="mail")
     assert "exists only by" in run(database, "queues", "delete", "mail").stderr
@@ -153,6 +221,14 @@ def test_stats_of_a_queue_are_of_that_queue_alone(database: str, connection: Con
         (["--max-retries", "-2"], "0 is none, -1 without limit"),
         (["--timeout", "0"], "longer than nothing"),
         (["--retry-strategy", "cubic"], "'cubic' is not one of"),
+        (["--rate-limit", "100"], "write 100/min, 5/10s or 1000/h."),
+        (["--rate-limit", "none", "--rate-burst", "5"], "Without a rate there is no burst"),
+        (["--rate-burst", "0"], "no whole number from 1 to 2147483647."),
+        (["--max-workers", "-1"], "no whole number from 0 to 2147483647."),
+        (["--max-workers-per-key", "none"], "'none' is no whole number from 1 to"),
+        (["--max-size", "3000000000"], "no whole number from 1 to 2147483647."),
+        (["--retry-budget", "0.2"], "write 20%, from 0% to 100%."),
+        (["--retry-budget", "101%"], "write 20%, from 0% to 100%."),
     ],
 )
 def test_settings_that_make_no_sense_are_usage_errors(database: str, options: list[str], complaint: str) -> None:

@@ -23,7 +23,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "json.md"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 SETTINGS = {"timeout", "retry_delay", "max_retry_delay", "lease", "jitter", "catchup_max_age"}
 UNITS = ("_seconds", "_bytes", "_per_second", "_percent", "_rate")
-OF_NO_UNIT = {"ratio", "value", "bound", "load_average"}
+OF_NO_UNIT = {"ratio", "retry_budget", "value", "bound", "load_average"}
 OF_BENCH, OF_DEMO = {"figure", "floor", "target", "bench settings"}, {"file", "sources"}
 
 PRIMITIVES: dict[str, set[type]] = {

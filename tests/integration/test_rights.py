@@ -41,9 +41,11 @@ ALLOWED = {
     "EWRO": "find_owner first_live_job list_partitions reserve_job_ids schema_version",
     "EW": """
         enqueue_by_name enqueue_job enqueue_jobs enqueue_unique fill_jobs find_unique_job insert_file_job payload_limit
+        size_exceeded
     """,
     "W": """
         advance_schedules declare_schedule fire_ticks heed_clock note_declarations orphan_schedules
+        count_queue expire_jobs
         bring_forward_jobs
         claim_keyed claim_lanes free_limits prune_limits repair_limits
         advance_lane bury_workers claim_jobs claim_suspects complete_jobs end_jobs end_worker fill_history free_jobs
@@ -67,6 +69,7 @@ ALLOWED = {
         find_unsuccessful_jobs known_queues largest_file_jobs list_logs list_queues list_runs list_tasks list_workers
         read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs
         most_at_once sum_completed_jobs sum_file_jobs
+        find_uncounted_queues
         find_schedule_jobs known_schedules list_schedules list_ticks next_due_schedule
         find_dead_letters find_oldest_dead_letters group_dead_letters read_aftermath read_dead_letter
     """,
@@ -142,6 +145,12 @@ OWN_SQL: list[tuple[LiteralString, str]] = [
     ),
     ("SELECT pgtask.unique_job('k')", "EW"),
     ("SELECT pgtask.payload_limit()", "EW"),
+    ("SELECT pgtask.size_exceeded('q', 1)", "EW"),
+    ("SELECT name FROM pgtask.sized_queues", "EWRO"),
+    ("SELECT max_size FROM pgtask.queues", "WRO"),
+    ("SELECT pgtask.count_queue('q')", "W"),
+    ("SELECT pgtask.waiting_jobs('q', 1)", ""),
+    ("SELECT pgtask.admit('q', 1)", ""),
     ("SELECT count(id) FROM pgtask.jobs", "EWRO"),
     ("SELECT version_num FROM pgtask.schema_version", "EWRO"),
     # What the server owns.

@@ -343,3 +343,17 @@ def test_a_retry_takes_the_key_again_or_is_refused(app: PgTask, mode: Inline) ->
 
     with pytest.raises(JobStateError, match=f"job {second.id} holds its unique key k"):
         first.retry()
+
+
+def test_what_was_not_started_in_time_ends_instead(app: PgTask, mode: Inline) -> None:
+    start_by = datetime.now(UTC) + timedelta(seconds=0.2)
+    late = app.tasks["double"].options(delay=0.1, start_by=start_by).enqueue(number=1)
+    in_time = app.tasks["double"].options(delay=60, expires=120).enqueue(number=2)
+    while datetime.now(UTC) <= start_by:
+        pass
+    assert [ran.job_id for ran in mode.run_waiting()] == [in_time.id]
+    record = mode.read_job(late.id)
+    assert (record.status, record.error_type, record.attempt) == ("cancelled", "Expired", 0)
+    assert record.error == f"It was not started by {start_by:%Y-%m-%dT%H:%M:%SZ}"
+    late.retry()
+    assert mode.read_job(late.id).status == "completed"

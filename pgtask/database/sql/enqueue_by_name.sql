@@ -16,5 +16,7 @@ SELECT enqueued.id, enqueued.answer
            unique_scope => %(unique_scope)s::text,
            unique_window => make_interval(secs => %(unique_window)s::float8),
            on_conflict => %(on_conflict)s::text,
-           max_wait => make_interval(secs => %(max_wait)s::float8)
+           max_wait => make_interval(secs => %(max_wait)s::float8),
+           concurrency_key => %(concurrency_key)s::text,
+           start_by => now() + make_interval(secs => %(expires)s::float8)
        ) AS enqueued;

@@ -3,11 +3,12 @@
 DO $$
 BEGIN
     GRANT USAGE ON SCHEMA pgtask TO {role};
-    GRANT SELECT ON pgtask.schema_version TO {role};
+    GRANT SELECT ON pgtask.schema_version, pgtask.sized_queues TO {role};
     GRANT SELECT (id),
           INSERT (task, payload, queue, priority, scheduled_at, max_retries, retry_strategy, retry_delay, max_retry_delay, timeout,
                   unique_key, concurrency_key, start_by, tags, traceparent)
        ON pgtask.jobs TO {role};
-    GRANT EXECUTE ON FUNCTION pgtask.enqueue, pgtask.enqueue_or_find, pgtask.unique_job, pgtask.payload_limit TO {role};
+    GRANT EXECUTE ON FUNCTION pgtask.enqueue, pgtask.enqueue_or_find, pgtask.unique_job, pgtask.payload_limit,
+                              pgtask.size_exceeded TO {role};
 END
 $$;

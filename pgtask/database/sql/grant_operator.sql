@@ -3,10 +3,10 @@
 DO $$
 BEGIN
     GRANT USAGE ON SCHEMA pgtask TO {role};
-    GRANT SELECT ON pgtask.schema_version, pgtask.all_jobs, pgtask.dead_letters, pgtask.lanes, pgtask.jobs, pgtask.runs, pgtask.runs_default,
+    GRANT SELECT ON pgtask.schema_version, pgtask.sized_queues, pgtask.all_jobs, pgtask.dead_letters, pgtask.lanes, pgtask.jobs, pgtask.runs, pgtask.runs_default,
                     pgtask.job_logs, pgtask.tasks, pgtask.queues, pgtask.workers, pgtask.leader, pgtask.stats_minute,
                     pgtask.settings, pgtask.schedules, pgtask.schedule_ticks, pgtask.declarations,
-                    pgtask.limits, pgtask.limit_holds, pgtask.unique_keys, pgtask.circuits, pgtask.resolutions TO {role};
+                    pgtask.queue_sizes, pgtask.limits, pgtask.limit_holds, pgtask.unique_keys, pgtask.circuits, pgtask.resolutions TO {role};
     GRANT INSERT, UPDATE, DELETE ON pgtask.queues, pgtask.circuits, pgtask.resolutions TO {role};
     GRANT UPDATE (expression, timezone, seconds_field, task, payload, queue, priority, max_retries, timeout, tags, catchup,
                   catchup_limit, catchup_max_age, overlap, jitter, starts_at, ends_at, updated_at)

@@ -165,6 +165,14 @@ BEGIN
     IF priority NOT BETWEEN -100 AND 100 THEN
         RAISE EXCEPTION 'priority % is out of range: it lies between -100 and 100', priority USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    job.scheduled_at := coalesce(scheduled_at, now() + delay, now());
+    IF start_by <= clock_timestamp() THEN
+        RAISE EXCEPTION 'start_by % has passed: give an instant to come', start_by USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF start_by < job.scheduled_at THEN
+        RAISE EXCEPTION 'start_by % is before the job is due, at %: it would never start', start_by, job.scheduled_at
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     IF num_nonnulls(unique_by, unique_scope, unique_window, on_conflict, max_wait) > 0 THEN
         PERFORM pgtask.check_unique(unique_key, unique_by, unique_scope, unique_window, on_conflict, max_wait);
         IF unique_by IS NOT NULL THEN
@@ -184,7 +192,6 @@ BEGIN
     job.payload := payload;
     job.queue := coalesce(queue, known.queue, 'default');
     job.priority := coalesce(priority, known.priority, 1);
-    job.scheduled_at := coalesce(scheduled_at, now() + delay, now());
     job.unique_key := unique_key;
     job.max_retries := max_retries;
     job.retry_strategy := retry_strategy::pgtask.retry_strategy;
@@ -204,9 +211,10 @@ BEGIN
             INSERT INTO pgtask.jobs (id, task, payload, queue, priority, scheduled_at, unique_key, max_retries, retry_strategy,
                                      retry_delay, max_retry_delay, timeout, tags, traceparent, concurrency_key, start_by,
                                      scoped_key, unique_scope, unique_until)
-            VALUES (job.id, job.task, job.payload, job.queue, job.priority, job.scheduled_at, job.unique_key, job.max_retries,
-                    job.retry_strategy, job.retry_delay, job.max_retry_delay, job.timeout, job.tags, job.traceparent,
-                    job.concurrency_key, job.start_by, job.scoped_key, job.unique_scope, job.unique_until)
+            SELECT job.id, job.task, job.payload, job.queue, job.priority, job.scheduled_at, job.unique_key, job.max_retries,
+                   job.retry_strategy, job.retry_delay, job.max_retry_delay, job.timeout, job.tags, job.traceparent,
+                   job.concurrency_key, job.start_by, job.scoped_key, job.unique_scope, job.unique_until
+             WHERE (SELECT pgtask.size_exceeded(s.name, 1) FROM pgtask.sized_queues s WHERE s.name = job.queue) IS NULL
             ON CONFLICT DO NOTHING;
             IF FOUND THEN
                 id := job.id;
@@ -214,6 +222,7 @@ BEGIN
                 RETURN;
             END IF;
             IF job.scoped_key IS NOT NULL THEN
+                PERFORM pgtask.admit(job.queue, 1);
                 RAISE EXCEPTION 'job % exists: somebody has chosen that id', job.id
                     USING ERRCODE = 'unique_violation', HINT = 'Bring the sequence pgtask.jobs_id_seq past the ids that were chosen.';
             END IF;
@@ -224,13 +233,15 @@ BEGIN
             answer := pgtask.meet_holder(holder, job, coalesce(on_conflict, 'skip'), max_wait);
             RETURN;
         END IF;
+        PERFORM pgtask.admit(job.queue, 1);
         job.id := nextval('pgtask.jobs_id_seq');
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION pgtask.enqueue_or_find IS
     'Enqueues a job with the task''s registered defaults and returns its id and the answer created; where another job holds the '
-    'unique key, the id of that one and what on_conflict has made of it: held, replaced or rescheduled.';
+    'unique key, the id of that one and what on_conflict has made of it: held, replaced or rescheduled. Raises PT429 when as many '
+    'jobs wait in its queue as may, by its max_size.';
 
 -- Refuses what makes no sense of a job's uniqueness, and says what to write instead.
 CREATE FUNCTION pgtask.check_unique(
@@ -305,7 +316,8 @@ CREATE FUNCTION pgtask.enqueue(
                                    unique_window, on_conflict, max_wait, concurrency_key, start_by)).id;
 COMMENT ON FUNCTION pgtask.enqueue(text, jsonb, text, integer, interval, timestamptz, text, integer, text, interval, interval,
                                    interval, text[], text, text[], text, interval, text, interval, text, timestamptz) IS
-    'Enqueues a job with the task''s registered defaults and returns its id; where another job holds the unique key, that job''s id.';
+    'Enqueues a job with the task''s registered defaults and returns its id; where another job holds the unique key, that job''s id. '
+    'Raises PT429 when as many jobs wait in its queue as may, by its max_size.';
 
 -- Who could enqueue, still can.
 DO $$
@@ -330,7 +342,7 @@ $$;
 REVOKE ALL ON FUNCTION pgtask.payload_key, pgtask.holds_key, pgtask.take_key, pgtask.meet_holder,
     pgtask.check_unique, pgtask.enqueue_or_find, pgtask.enqueue FROM PUBLIC;
 
--- A job that comes back takes its scoped key again, unless another one has it by now.
+-- A job that comes back takes its scoped key again, unless another one has it by now. It may start as late as it will.
 CREATE OR REPLACE FUNCTION pgtask.retry(job_id bigint) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pgtask, pg_temp AS $$
 DECLARE
@@ -364,7 +376,7 @@ BEGIN
                              dead_letter)
     VALUES (run.job_id, run.scheduled_at, run.created_at, run.timeout, run.retry_delay, run.max_retry_delay, run.claims,
             run.max_retries, run.retry_strategy, run.priority, run.queue, run.task, run.payload, run.unique_key,
-            run.traceparent, run.tags, run.schedule_id, run.tick_at, run.start_by, run.concurrency_key, run.scoped_key,
+            run.traceparent, run.tags, run.schedule_id, run.tick_at, NULL, run.concurrency_key, run.scoped_key,
             run.unique_scope, run.unique_until, run.dead_letter);
     PERFORM pgtask.notify_rewind(run.queue, run.priority, run.scheduled_at);
     RETURN 'pending';
