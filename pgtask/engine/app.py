@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from pgtask.engine.job import Job
 from pgtask.engine.scheduling import OPTIONS, declared
 from pgtask.engine.task import Task, TaskDefaults, task_name
+from pgtask.model.breaker import Breaker
 from pgtask.model.errors import ScheduleError, TaskError
+from pgtask.model.pace import Pace
 from pgtask.model.retry import Exceptions, RetryPolicy, RetryRules
 
 if TYPE_CHECKING:
@@ -66,6 +68,9 @@ class PgTask:
         isolation: Literal["process"] | None = None,
         memory_limit: int | None = None,
         transactional: bool = False,
+        rate_limit: str | None = None,
+        rate_burst: int | None = None,
+        breaker: Breaker | None = None,
     ) -> Callable[[F], Task[F]]: ...
 
     def task(
@@ -84,16 +89,20 @@ class PgTask:
         isolation: Literal["process"] | None = None,
         memory_limit: int | None = None,
         transactional: bool = False,
+        rate_limit: str | None = None,
+        rate_burst: int | None = None,
+        breaker: Breaker | None = None,
     ) -> Task[F] | Callable[[F], Task[F]]:
         """Registers a function, plain or `async def`, as a task; with or without options.
 
-        `name` is `module.function` unless given; `max_retries` counts the attempts after the first (default 3, 0 none,
-        -1 no limit); `retry` is a policy such as `Retry.exponential(60, max_delay=3600)`, in whose place
-        `retry_delays` gives each retry its delay (and, unless max_retries says otherwise, their number); only errors in
-        `retry_on` are retried, and never those in `stop_on`; `timeout` of an attempt is in seconds or a text such as
-        "5m"; `transactional` gives the function `ctx.connection`, whose effects are committed together with the job's
-        completion or not at all; with `isolation="process"` an attempt has a process to itself, where it can be ended
-        by force and, on Linux, limited to `memory_limit` bytes. Raises TaskError for a bad or second declaration.
+        `name` is `module.function` unless given; `max_retries` counts attempts after the first (default 3, 0 none, -1
+        no limit); `retry` is a policy such as `Retry.exponential(60, max_delay=3600)`, in whose place `retry_delays`
+        gives each retry its delay (and their number, unless max_retries does); only errors in `retry_on` are retried,
+        never those in `stop_on`; `timeout` of an attempt is in seconds or a text such as "5m"; `transactional` gives
+        the function `ctx.connection`, whose effects are committed with the job's completion or not at all; with
+        `isolation="process"` an attempt has a process to itself, where it can be ended by force and, on Linux, limited
+        to `memory_limit` bytes. In the whole fleet, `rate_limit` ("100/min", `rate_burst` at once) limits starts, and
+        `breaker` holds jobs while too many fail. Raises TaskError for a bad or second declaration.
         """
 
         def register(function: F) -> Task[F]:
@@ -102,13 +111,13 @@ class PgTask:
                 raise TaskError(f"Task {chosen} is declared twice: give one of the two another name=…")
             try:
                 rules = RetryRules.build(retry_on, stop_on, retry_delays)
+                pace = Pace.checked(rate_limit, rate_burst, breaker)
                 defaults = TaskDefaults.checked(
-                    chosen, queue, priority, max_retries, retry, timeout, isolation, memory_limit, rules
+                    chosen, queue, priority, max_retries, retry, timeout, isolation, memory_limit, rules, pace
                 )
             except ValueError as error:
                 raise TaskError(f"Task {chosen}: {error}") from None
-            task = Task(self, function, chosen, defaults, transactional=transactional)
-            self.tasks[chosen] = task
+            self.tasks[chosen] = task = Task(self, function, chosen, defaults, transactional=transactional)
             return task
 
         return register if function is None else register(function)
@@ -153,10 +162,7 @@ class PgTask:
 
     @property
     def database_url(self) -> str:
-        """The database this application uses; the first access may start the embedded server.
-
-        Raises ConfigurationError, EmbeddedServerError.
-        """
+        """The database used; may start the embedded server. Raises ConfigurationError, EmbeddedServerError."""
         with self._opening:
             if self._url is None:
                 from pgtask.config import load_settings

@@ -75,7 +75,7 @@ class Executor:
         prefetch = Prefetch(options.concurrency, 0.0) if suspects else Prefetch(options.concurrency)
         notebook = Notebook()
         self._claimer = self._new_claimer()
-        completer = Completer(prefetch, marks.release)
+        completer = Completer(prefetch, marks.release, app.tasks)
         self._transactions = self._make_transactions()
         handlers = Handlers(app.tasks, notebook.progress, notebook.log, self._transactions)
         self._slots = Slots(

@@ -13,6 +13,7 @@ from pgtask.engine.job import Job
 from pgtask.model.duration import parse_duration
 from pgtask.model.errors import PayloadError, TaskError
 from pgtask.model.job import NewJob
+from pgtask.model.pace import Pace
 from pgtask.model.payload import encode
 from pgtask.model.retry import RetryPolicy, RetryRules
 from pgtask.model.signature import Signature
@@ -34,6 +35,7 @@ class TaskDefaults:
     isolation: str | None = None
     memory_limit: int | None = None
     rules: RetryRules | None = None
+    pace: Pace = field(default_factory=Pace)
 
     @classmethod
     def checked(
@@ -47,6 +49,7 @@ class TaskDefaults:
         isolation: str | None,
         memory_limit: int | None,
         rules: RetryRules | None,
+        pace: Pace,
     ) -> TaskDefaults:
         """What was declared for the task of this name; as many retries as there are delays, unless it says.
 
@@ -64,6 +67,7 @@ class TaskDefaults:
             isolation=checked_isolation(isolation, memory_limit),
             memory_limit=memory_limit,
             rules=rules,
+            pace=pace,
         )
 
 
@@ -211,6 +215,7 @@ class Task(Generic[F]):
             "timeout": defaults.timeout,
             "payload_schema": encode(self.signature.schema),
             "code_version": code_version,
+            **defaults.pace.columns(),
         }
 
 

@@ -71,6 +71,7 @@ class Upkeep:
             return False
         self._rescue(connection)
         self._repair_limits(connection)
+        self._repair_circuits(connection)
         self._now_and_then(_PRUNE_LIMITS_EVERY, ownership.prune_limits, connection)
         self._now_and_then(_STATISTICS_EVERY, statistics.roll_up, connection)
         self._now_and_then(self._partitions_every, self._maintain, connection)
@@ -104,6 +105,11 @@ class Upkeep:
         wrong = ownership.repair_limits(connection)
         if wrong:
             log.warning("%s of limits %s wrong and corrected", plural(wrong, "count"), "was" if wrong == 1 else "were")
+
+    def _repair_circuits(self, connection: Connection) -> None:
+        repaired = ownership.repair_circuits(connection)
+        if repaired:
+            log.info("%s lost the probe and may have another", plural(repaired, "circuit"))
 
     def _maintain(self, connection: Connection) -> None:
         # What a lock or the sheer amount kept it from doing is tried again soon.

@@ -44,7 +44,7 @@ ALLOWED = {
         advance_schedules declare_schedule fire_ticks note_declarations orphan_schedules
         bring_forward_jobs
         advance_lane bury_workers claim_jobs claim_suspects complete_jobs end_jobs end_worker fill_history free_jobs
-        heartbeat lead open_gate pretend_to_run register_task register_worker resign roll_up write_logs write_progress
+        heartbeat lead open_gate pretend_to_run repair_circuits report_outcomes register_task register_worker resign roll_up write_logs write_progress
     """,
     "WO": """
         cancel_jobs count_default_runs lock_due_schedules prune_schedule_ticks
@@ -54,13 +54,14 @@ ALLOWED = {
     "O": """
         create_queue delete_jobs delete_queue pause_queues resume_queues retry_jobs set_queue
         create_schedule delete_schedule pause_schedules resume_schedules run_schedule
+        open_circuit close_circuit set_task_rate inherit_task_rate
     """,
     "WRO": """
         find_attempts_under_way find_completed_attempt find_latest_failures find_unknown_tasks follow_logs follow_runs
         count_tagged_jobs explain_job find_ended_jobs find_live_jobs find_ownerless find_run_attempts find_running_jobs
         find_unsuccessful_jobs known_queues largest_file_jobs list_logs list_queues list_runs list_tasks list_workers
         read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs
-        sum_completed_jobs sum_file_jobs
+        sum_completed_jobs sum_file_jobs known_tasks
         find_schedule_jobs known_schedules list_schedules list_ticks next_due_schedule
     """,
 }
