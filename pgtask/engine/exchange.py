@@ -215,8 +215,11 @@ class Exchange:
     def _look(self, connection: WorkConnection, wanted: int) -> None:
         self._intake.hand_over()
         self._unanswered = True
+        free = self._claimer.tasks
         rows = self._claimer.look(connection, wanted)
         self._unanswered = False
+        if self._claimer.tasks is not free:
+            self._intake.withhold(set(free).difference(self._claimer.tasks))
         self._intake.take(rows)
 
     def _exchange(

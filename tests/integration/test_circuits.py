@@ -354,24 +354,26 @@ def test_a_changed_rate_is_told_and_begins_with_its_whole_burst(
 # Retry budgets
 
 
-def fail_all(work: Work, connection: Connection, count: int, budget: float | None) -> list[float]:
-    """Fails so many jobs of a queue that had 3,000 starts in the minute before; when they are due, in s from now."""
+def fail_all(
+    work: Work, connection: Connection, count: int, budget: float | None, per_second: float = 50
+) -> list[float]:
+    """Fails so many jobs of a queue that has had so many starts a second; when they are due, in seconds from now."""
     connection.execute(
-        "INSERT INTO pgtask.queues (name, retry_budget, retry_strategy, retry_delay) VALUES ('default', %s, 'fixed', 10)"
-        " ON CONFLICT (name) DO UPDATE SET retry_budget = excluded.retry_budget",
+        "INSERT INTO pgtask.queues (name, retry_budget, retry_strategy, retry_delay)"
+        " VALUES ('default', %s, 'fixed', 10)",
         [budget],
     )
     connection.execute(
         "INSERT INTO pgtask.stats_minute (minute, queue, task, completed)"
-        " SELECT date_trunc('minute', now()) - interval '1 min', 'default', 't',"
-        "        (50 * extract(epoch FROM now() - date_trunc('minute', now()) + interval '1 min'))::int ON CONFLICT DO NOTHING"
+        " SELECT m, 'default', 't', %s * extract(epoch FROM now() - m)"
+        "   FROM date_trunc('minute', now() - interval '1 min') m",
+        [per_second],
     )
     insert(connection, "t", count=count)
     while claimed := work.claim(100):
-        columns: list[list[Any]] = [[job.id for job in claimed], [job.attempt for job in claimed]]
-        for value in (0.5, 0.25, "failed", False, None, None, None, None, None, None):
-            columns.append([value] * len(claimed))
-        work.exchange(endings=Endings(*columns))
+        ending = (0.5, 0.25, "failed", False, None, None, None, None, None, None)
+        same: list[list[Any]] = [[value] * len(claimed) for value in ending]
+        work.exchange(endings=Endings([job.id for job in claimed], [job.attempt for job in claimed], *same))
     found = connection.execute("SELECT extract(epoch FROM scheduled_at - now())::float8 FROM pgtask.jobs ORDER BY 1")
     return [row[0] for row in found]
 
@@ -395,10 +397,7 @@ def test_with_a_budget_retries_start_at_no_more_than_its_share(work: Work, conne
 
 
 def test_a_queue_that_starts_little_may_retry_one_a_second(work: Work, connection: Connection) -> None:
-    connection.execute(
-        "INSERT INTO pgtask.stats_minute (minute, queue, task) VALUES (date_trunc('minute', now()) - interval '1 min', 'default', 't')"
-    )
-    dues = fail_all(work, connection, 50, 0)
+    dues = fail_all(work, connection, 50, 0.2, per_second=0.1)
 
     assert 50 < dues[-1] < 65
 

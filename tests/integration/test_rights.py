@@ -44,17 +44,19 @@ ALLOWED = {
         advance_schedules declare_schedule fire_ticks note_declarations orphan_schedules
         bring_forward_jobs
         advance_lane bury_workers claim_jobs claim_suspects complete_jobs end_jobs end_worker fill_history free_jobs
-        heartbeat lead open_gate pretend_to_run repair_circuits report_outcomes register_task register_worker resign roll_up write_logs write_progress
+        heartbeat lead open_gate pretend_to_run register_task register_worker resign roll_up write_logs write_progress
+        repair_circuits report_outcomes
     """,
     "WO": """
         cancel_jobs count_default_runs lock_due_schedules prune_schedule_ticks
         add_partition drop_expired_partition lock_jobs prune_default_runs prune_logs prune_stats prune_workers
         read_retention set_schedule stop_workers sweep_lanes
+        set_task_rate inherit_task_rate
     """,
     "O": """
         create_queue delete_jobs delete_queue pause_queues resume_queues retry_jobs set_queue
         create_schedule delete_schedule pause_schedules resume_schedules run_schedule
-        open_circuit close_circuit set_task_rate inherit_task_rate
+        open_circuit close_circuit
     """,
     "WRO": """
         find_attempts_under_way find_completed_attempt find_latest_failures find_unknown_tasks follow_logs follow_runs
