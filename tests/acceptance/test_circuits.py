@@ -48,12 +48,13 @@ def test_a_fleet_stops_calling_what_is_away_probes_and_goes_on_when_it_is_back(
 
     # What was claimed before the workers had heard of it has been run or given back.
     first = eventually(lambda: between_probes(workers, connection))
+    assert first is not None
     later = eventually(lambda: beyond(first[0] + 3, between_probes(workers, connection)), 30)
+    assert later is not None
     # Nothing has started meanwhile but the probes.
     assert later[1] - first[1] == later[0] - first[0]
-    assert (
-        rows.number(connection, "SELECT count(*) FROM pgtask.jobs WHERE retry_count = 0 AND status = 'pending'") > 1000
-    )
+    untried = "SELECT count(*) FROM pgtask.jobs WHERE retry_count = 0 AND status = 'pending'"
+    assert rows.number(connection, untried) > 1000
     (workers.folder / "mended").touch()
 
     eventually(lambda: rows.number(connection, "SELECT count(*) FROM pgtask.jobs") == 0, 30)
