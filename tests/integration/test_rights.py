@@ -43,6 +43,7 @@ ALLOWED = {
     "W": """
         advance_schedules declare_schedule fire_ticks note_declarations orphan_schedules
         bring_forward_jobs
+        claim_keyed claim_lanes free_limits prune_limits repair_limits
         advance_lane bury_workers claim_jobs claim_suspects complete_jobs end_jobs end_worker fill_history free_jobs
         heartbeat lead open_gate pretend_to_run register_task register_worker resign roll_up write_logs write_progress
         repair_circuits report_outcomes
@@ -54,6 +55,7 @@ ALLOWED = {
         set_task_rate inherit_task_rate
     """,
     "O": """
+        limit_queue
         create_queue delete_jobs delete_queue pause_queues resume_queues retry_jobs set_queue
         create_schedule delete_schedule pause_schedules resume_schedules run_schedule
         open_circuit close_circuit
@@ -63,7 +65,7 @@ ALLOWED = {
         count_tagged_jobs explain_job find_ended_jobs find_live_jobs find_ownerless find_run_attempts find_running_jobs
         find_unsuccessful_jobs known_queues largest_file_jobs list_logs list_queues list_runs list_tasks list_workers
         read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs
-        sum_completed_jobs sum_file_jobs known_tasks
+        most_at_once sum_completed_jobs sum_file_jobs known_tasks
         find_schedule_jobs known_schedules list_schedules list_ticks next_due_schedule
     """,
 }

@@ -13,7 +13,8 @@ BEGIN
     GRANT USAGE ON SEQUENCE pgtask.jobs_id_seq TO {role};
     GRANT SELECT, UPDATE ON SEQUENCE pgtask.idle_until TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.enqueue, pgtask.unique_job, pgtask.payload_limit, pgtask.notify_rewind, pgtask.cancel,
-                              pgtask.add_partition, pgtask.drop_expired_partition, pgtask.report_outcomes,
-                              pgtask.repair_circuits, pgtask.pace_retries TO {role};
+                              pgtask.add_partition, pgtask.drop_expired_partition, pgtask.rate_room, pgtask.within_limits,
+                              pgtask.claim_limited, pgtask.repair_limits, pgtask.report_outcomes, pgtask.repair_circuits,
+                              pgtask.pace_retries TO {role};
 END
 $$;
