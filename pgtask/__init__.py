@@ -4,6 +4,7 @@ from pgtask.engine.app import PgTask
 from pgtask.engine.context import JobContext
 from pgtask.engine.job import Job
 from pgtask.engine.task import Task
+from pgtask.model.breaker import Breaker
 from pgtask.model.errors import (
     ConfigurationError,
     DatabaseUnavailableError,
@@ -27,6 +28,7 @@ from pgtask.model.verdict import Cancel, Discard, JobCancelled, JobTimeout, Retr
 from pgtask.version import __version__ as __version__
 
 __all__ = [
+    "Breaker",
     "Cancel",
     "ConfigurationError",
     "DatabaseUnavailableError",

@@ -3,7 +3,7 @@
 from pgtask.migrations.scripts import run
 
 revision = "0012"
-down_revision = "0009"
+down_revision = "0010"
 
 
 def upgrade() -> None:

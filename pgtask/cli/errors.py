@@ -58,6 +58,7 @@ def _code(error: Exception) -> int:
             errors.JobNotFoundError()
             | errors.QueueNotFoundError()
             | errors.ScheduleNotFoundError()
+            | errors.TaskNotFoundError()
             | errors.WorkerNotFoundError()
         ):
             return NOT_FOUND

@@ -57,3 +57,21 @@ class Notes:
 
     progress: dict[int, tuple[int, int, str | None]] = field(default_factory=dict)
     logs: list[tuple[int, float, int, int, str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Report:
+    """Counts of attempts by task: successes, failures, and those since the last success (`streaks`); and how attempts
+    ended of which one may be a circuit's probe."""
+
+    tasks: list[str] = field(default_factory=list)
+    successes: list[int] = field(default_factory=list)
+    failures: list[int] = field(default_factory=list)
+    streaks: list[int] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    attempts: list[int] = field(default_factory=list)
+    outcomes: list[str] = field(default_factory=list)
+
+    def arguments(self) -> dict[str, Any]:
+        """As report_outcomes.sql takes them."""
+        return {name: getattr(self, name) for name in self.__slots__}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 
 from pgtask.database import statements
-from pgtask.database.outcomes import Endings
+from pgtask.database.outcomes import Endings, Report
 
 _REGISTER = statements.load("register_worker")
 _HEARTBEAT = statements.load("heartbeat")
@@ -21,6 +22,8 @@ _END_JOBS = statements.load("end_jobs")
 _FREE = statements.load("free_jobs")
 _FREE_LIMITS = statements.load("free_limits")
 _REPAIR_LIMITS = statements.load("repair_limits")
+_REPORT = statements.load("report_outcomes")
+_REPAIR_CIRCUITS = statements.load("repair_circuits")
 _PRUNE_LIMITS = statements.load("prune_limits")
 _END_BACKENDS = statements.load("end_backends")
 _REMAINING = statements.load("remaining_jobs")
@@ -157,6 +160,7 @@ def free(
     }
     freed = sorted((row[0], row[1]) for row in connection.execute(_FREE, arguments, prepare=False))
     _free_limits(connection, freed)
+    _report(connection, [], freed, dict.fromkeys((id for id, _ in freed), outcome))
     return freed
 
 
@@ -164,6 +168,31 @@ def _free_limits(connection: psycopg.Connection[Any], pairs: Sequence[Pair]) -> 
     if pairs:
         ids, attempts = (list(column) for column in zip(*pairs, strict=True))
         connection.execute(_FREE_LIMITS, {"ids": ids, "attempts": attempts}, prepare=False)
+
+
+def _report(
+    connection: psycopg.Connection[Any], charged: Iterable[str], pairs: Sequence[Pair], outcomes: Mapping[int, str]
+) -> None:
+    """Hands in failures, a task for each, and how the attempts ended of which one may be a circuit's probe."""
+    if pairs:
+        failures = Counter(charged)
+        counts = list(failures.values())
+        report = Report(
+            list(failures),
+            [0] * len(counts),
+            counts,
+            counts,
+            [pair[0] for pair in pairs],
+            [pair[1] for pair in pairs],
+            [outcomes[pair[0]] for pair in pairs],
+        )
+        connection.execute(_REPORT, report.arguments(), prepare=False)
+
+
+def repair_circuits(connection: psycopg.Connection[Any]) -> int:
+    """Has circuits probe again whose probe runs no more; returns how many."""
+    row = connection.execute(_REPAIR_CIRCUITS).fetchone()
+    return int(row[0]) if row else 0
 
 
 def repair_limits(connection: psycopg.Connection[Any]) -> int:
@@ -180,8 +209,12 @@ def prune_limits(connection: psycopg.Connection[Any]) -> None:
 def end(connection: psycopg.Connection[Any], worker_id: int, executor: int, endings: Endings) -> None:
     """Ends attempts of an executor that can no longer do so itself."""
     owner = {"worker_id": worker_id, "executor": executor}
-    connection.execute(_END_JOBS, owner | endings.arguments(), prepare=False)
-    _free_limits(connection, sorted(zip(endings.ids, endings.attempts, strict=True)))
+    rows = connection.execute(_END_JOBS, owner | endings.arguments(), prepare=False).fetchall()
+    pairs = sorted(zip(endings.ids, endings.attempts, strict=True))
+    _free_limits(connection, pairs)
+    outcomes = dict(zip(endings.ids, endings.outcomes, strict=True))
+    charged = [task for id, _, task, _ in rows if outcomes[id] in ("crashed", "timeout")]
+    _report(connection, charged, pairs, outcomes)
 
 
 def end_backends(connection: psycopg.Connection[Any], application_name: str) -> int:

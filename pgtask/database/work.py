@@ -17,7 +17,7 @@ from pgtask.database import connection as connections
 from pgtask.database.arrays import Float8Array, Int4Array, Int8Array
 from pgtask.database.claims import ClaimedRow, ClaimRequest, LaneRow, Looked, Position, Served
 from pgtask.database.fencing import Fence
-from pgtask.database.outcomes import Completions, Endings, Notes
+from pgtask.database.outcomes import Completions, Endings, Notes, Report
 from pgtask.model.schedule import Schedule
 
 _CLAIM = statements.load("claim_jobs")
@@ -32,6 +32,7 @@ _COMPLETE = statements.load("complete_jobs")
 _END = statements.load("end_jobs")
 _FIND_RUNS = statements.load("find_run_attempts")
 _REGISTER_TASK = statements.load("register_task")
+_REPORT = statements.load("report_outcomes")
 _PROGRESS = statements.load("write_progress")
 _LOGS = statements.load("write_logs")
 
@@ -85,6 +86,7 @@ class WorkConnection:
         tasks: list[str],
         meanwhile: Callable[[], None] = lambda: None,
         limited: Sequence[tuple[int, int]] = (),
+        report: Report | None = None,
     ) -> Exchanged:
         """Hands in what ended and claims what is next, all or nothing.
 
@@ -126,6 +128,9 @@ class WorkConnection:
                         "tasks": tasks,
                     },
                 )
+            if report is not None:
+                # Last, as it may lock what the whole fleet reports to.
+                self._run(_REPORT, report.arguments())
             meanwhile()
         return Exchanged(
             {row[0] for row in completed.fetchall()} if completed else set(),

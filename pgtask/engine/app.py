@@ -9,23 +9,26 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
+from pgtask.engine.door import Door
 from pgtask.engine.job import Job
 from pgtask.engine.scheduling import OPTIONS, declared
-from pgtask.engine.task import Task, TaskDefaults, task_name
+from pgtask.engine.task import Task, task_name
+from pgtask.engine.task_defaults import TaskDefaults
+from pgtask.model.breaker import Breaker
 from pgtask.model.errors import ScheduleError, TaskError
+from pgtask.model.pace import Pace
 from pgtask.model.retry import Exceptions, RetryPolicy, RetryRules
 from pgtask.model.unique import Unique
 
 if TYPE_CHECKING:
     from pgtask.database.pool import Pool
     from pgtask.engine.manifest import Manifest
-    from pgtask.model.job import JobRecord, NewJob
     from pgtask.model.schedule import Schedule
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class PgTask:
+class PgTask(Door):
     """The tasks of an application and its connection to PostgreSQL.
 
     `database_url` is any libpq URL or connection string; without it PGTASK_DATABASE_URL or the configuration file says,
@@ -68,6 +71,9 @@ class PgTask:
         memory_limit: int | None = None,
         transactional: bool = False,
         unique: Unique | None = None,
+        rate_limit: str | None = None,
+        rate_burst: int | None = None,
+        breaker: Breaker | None = None,
     ) -> Callable[[F], Task[F]]: ...
 
     def task(
@@ -87,16 +93,20 @@ class PgTask:
         memory_limit: int | None = None,
         transactional: bool = False,
         unique: Unique | None = None,
+        rate_limit: str | None = None,
+        rate_burst: int | None = None,
+        breaker: Breaker | None = None,
     ) -> Task[F] | Callable[[F], Task[F]]:
         """Registers a function, plain or `async def`, as a task; with or without options.
 
-        `name` is `module.function` unless given; `max_retries` counts the attempts after the first (default 3, 0 none,
-        -1 no limit); `retry` is a policy such as `Retry.exponential(60, max_delay=3600)`, in whose place
-        `retry_delays` gives each retry its delay (and, unless max_retries says otherwise, their number); only errors in
-        `retry_on` are retried, and never those in `stop_on`; `timeout` of an attempt is in seconds or a text such as
-        "5m"; `transactional` gives the function `ctx.connection`, whose effects are committed together with the job's
-        completion or not at all; with `isolation="process"` an attempt has a process to itself, where it can be ended
-        by force and, on Linux, limited to `memory_limit` bytes; `unique` says which of its jobs exclude each other.
+        `name` is `module.function` unless given; `max_retries` counts attempts after the first (default 3, 0 none, -1
+        no limit); `retry` is a policy such as `Retry.exponential(60, max_delay=3600)`, in whose place `retry_delays`
+        gives each retry its delay (and their number, unless max_retries does); only errors in `retry_on` are retried,
+        never those in `stop_on`; `timeout` of an attempt is in seconds or a text such as "5m"; `transactional` gives
+        the function `ctx.connection`, whose effects are committed with the job's completion or not at all; with
+        `isolation="process"` an attempt has a process to itself, where it can be ended by force and, on Linux, limited
+        to `memory_limit` bytes. In the whole fleet, `rate_limit` ("100/min", `rate_burst` at once) limits starts, and
+        `breaker` holds jobs while too many fail; `unique` says which jobs exclude each other.
         Raises TaskError for a bad or second declaration.
         """
 
@@ -106,8 +116,9 @@ class PgTask:
                 raise TaskError(f"Task {chosen} is declared twice: give one of the two another name=…")
             try:
                 rules = RetryRules.build(retry_on, stop_on, retry_delays)
+                pace = Pace.checked(rate_limit, rate_burst, breaker)
                 defaults = TaskDefaults.checked(
-                    chosen, queue, priority, max_retries, retry, timeout, isolation, memory_limit, rules
+                    chosen, queue, priority, max_retries, retry, timeout, isolation, memory_limit, rules, pace
                 )
                 task = Task(self, function, chosen, defaults, transactional=transactional, unique=unique)
             except ValueError as error:
@@ -157,10 +168,7 @@ class PgTask:
 
     @property
     def database_url(self) -> str:
-        """The database this application uses; the first access may start the embedded server.
-
-        Raises ConfigurationError, EmbeddedServerError.
-        """
+        """The database used; may start the embedded server. Raises ConfigurationError, EmbeddedServerError."""
         with self._opening:
             if self._url is None:
                 from pgtask.config import load_settings
@@ -235,62 +243,3 @@ class PgTask:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def enqueue_encoded(self, job: NewJob, payload: str, connection: Any = None) -> Job:
-        """Enqueues a job whose payload is already JSON text, on `connection` or one of the pool's."""
-        from pgtask.database import jobs
-        from pgtask.database.unwrapping import unwrap
-
-        if connection is not None:
-            made = jobs.enqueue(unwrap(connection), job, payload)
-        else:
-            with self.pool.connection() as own:
-                made = jobs.enqueue(own, job, payload)
-        return Job(self, made.id, created=made.created)
-
-    def enqueue_many_encoded(self, job: NewJob, payloads: list[str], connection: Any = None) -> list[Job]:
-        """Enqueues a job for each JSON text, all or none."""
-        from pgtask.database import jobs
-        from pgtask.database.unwrapping import unwrap
-
-        if not payloads:
-            return []
-        if connection is not None:
-            ids = jobs.enqueue_many(unwrap(connection), job, payloads)
-        else:
-            with self.pool.connection() as own:
-                ids = jobs.enqueue_many(own, job, payloads)
-        return [Job(self, id) for id in ids]
-
-    async def enqueue_encoded_async(self, job: NewJob, payload: str, connection: Any = None) -> Job:
-        """`enqueue_encoded` for code that runs on asyncio."""
-        from pgtask.database import jobs
-        from pgtask.database.unwrapping import unwrap_async
-
-        if connection is not None:
-            made = await jobs.enqueue_async(await unwrap_async(connection), job, payload)
-        else:
-            async with self.pool.connection_async() as own:
-                made = await jobs.enqueue_async(own, job, payload)
-        return Job(self, made.id, created=made.created)
-
-    def read_job(self, id: int) -> JobRecord:
-        """The job as it is stored now. Raises JobNotFoundError."""
-        from pgtask.database import jobs
-
-        with self.pool.connection() as connection:
-            return jobs.read(connection, id)
-
-    def cancel_job(self, id: int) -> str:
-        """As `Job.cancel`."""
-        from pgtask.database import jobs
-
-        with self.pool.connection() as connection:
-            return jobs.cancel(connection, id)
-
-    def retry_job(self, id: int) -> None:
-        """As `Job.retry`."""
-        from pgtask.database import jobs
-
-        with self.pool.connection() as connection:
-            jobs.retry(connection, id)

@@ -9,14 +9,17 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
+from typing import Any
 
 from pgtask.database.connection import refusal
 from pgtask.database.outcomes import Completions, Endings
 from pgtask.database.work import Exchanged, WorkConnection
 from pgtask.engine.attempt import COMMITTED, SUPERSEDED, Attempt
 from pgtask.engine.prefetch import Prefetch
+from pgtask.engine.tally import Tally
+from pgtask.engine.task import Task
 
 BATCH = 100
 MAX_BATCH = 1000
@@ -32,8 +35,11 @@ log = logging.getLogger("pgtask.completer")
 class Completer:
     """The ended attempts that are not yet acknowledged."""
 
-    def __init__(self, prefetch: Prefetch, release: Callable[[int], None]) -> None:
+    def __init__(
+        self, prefetch: Prefetch, release: Callable[[int], None], tasks: Mapping[str, Task[Any]] | None = None
+    ) -> None:
         """`release` is called with the mark of each attempt that is done with, acknowledged or refused."""
+        self.tally = Tally(name for name, task in (tasks or {}).items() if task.defaults.pace.breaker)
         self._prefetch = prefetch
         self._release = release
         self._ended: deque[Attempt] = deque()
@@ -57,6 +63,7 @@ class Completer:
             count = min(len(self._ended), MAX_BATCH)
             self._sent = [self._ended.popleft() for _ in range(count)]
             self._learn(self._sent)
+            self.tally.count(self._sent)
         return self._sent
 
     def _learn(self, batch: list[Attempt]) -> None:
@@ -160,7 +167,15 @@ class Completer:
             self._report([attempt])
 
     def _exchange_one(self, connection: WorkConnection, attempt: Attempt, tasks: list[str]) -> Exchanged:
-        return connection.exchange(*self.batches([attempt]), None, None, tasks, limited=self.limited([attempt]))
+        report = self.tally.report([attempt])
+        try:
+            return connection.exchange(
+                *self.batches([attempt]), None, None, tasks, limited=self.limited([attempt]), report=report
+            )
+        except Exception:
+            if report is not None:
+                self.tally.restore(report)
+            raise
 
 
 def _completions(attempts: list[Attempt], now: float) -> Completions:

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 
 from pgtask.database.claims import ClaimRequest
 from pgtask.database.connection import lost, one_line, refusal
-from pgtask.database.outcomes import Notes
+from pgtask.database.outcomes import Notes, Report
 from pgtask.database.work import WorkConnection
 from pgtask.engine.attempt import Attempt
 from pgtask.engine.bell import NEWS, OTHER, Bell
@@ -178,12 +178,13 @@ class Exchange:
         batch = self._completer.take() if claim or limited or self._flush_due() else []
         # What ends now takes all its notes along: its progress could not be written afterwards.
         notes = self._notebook.take(float("inf") if batch else time.monotonic())
-        if batch or notes or claim:
-            self._exchange(connection, batch, notes, claim)
+        report = self._completer.tally.report(batch)
+        if batch or notes or claim or report:
+            self._exchange(connection, batch, notes, claim, report)
         if limited:
             # After the handing in, which may make room, and apart from it, so that limits are locked in one order.
             self._claim_limited(connection, *limited)
-        return bool(batch or notes or claim or limited)
+        return bool(batch or notes or claim or limited or report)
 
     def _request(self, wanted: int) -> tuple[Claim | None, LimitedClaim | None]:
         """What to claim next, without limits or within them."""
@@ -214,8 +215,11 @@ class Exchange:
     def _look(self, connection: WorkConnection, wanted: int) -> None:
         self._intake.hand_over()
         self._unanswered = True
+        free = self._claimer.tasks
         rows = self._claimer.look(connection, wanted)
         self._unanswered = False
+        if self._claimer.tasks is not free:
+            self._intake.withhold(set(free).difference(self._claimer.tasks))
         self._intake.take(rows)
 
     def _exchange(
@@ -224,6 +228,7 @@ class Exchange:
         batch: list[Attempt],
         notes: Notes | None,
         claim: Claim | None,
+        report: Report | None,
     ) -> None:
         completions, endings = self._completer.batches(batch)
         limited = self._completer.limited(batch)
@@ -238,10 +243,13 @@ class Exchange:
                 self._claimer.tasks,
                 self._intake.hand_over,
                 limited,
+                report,
             )
         except Exception as error:
             if notes is not None:
                 self._notebook.restore(notes)
+            if report is not None:
+                self._completer.tally.restore(report)
             if refusal(error) is None:
                 raise
             # Nothing of the transaction happened; one attempt's data must not hold up the others.
@@ -277,7 +285,8 @@ class Exchange:
             pause = self._claimer.rest(connection)
         else:
             pause = None
-        pause = self._recovery.pause(self._notebook.pause(pause, time.monotonic()))
+        pause = self._completer.tally.pause(self._notebook.pause(pause, time.monotonic()))
+        pause = self._recovery.pause(pause)
         if pause == 0.0:
             self._sleeping = False
             return

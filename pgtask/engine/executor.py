@@ -76,7 +76,7 @@ class Executor:
         prefetch = Prefetch(options.concurrency, 0.0) if suspects else Prefetch(options.concurrency)
         notebook = Notebook()
         self._claimer = self._new_claimer()
-        completer = Completer(prefetch, marks.release)
+        completer = Completer(prefetch, marks.release, app.tasks)
         self._transactions = self._make_transactions()
         dead_letters = DeadLetterReader(options.database_url, pooled=options.pooled)
         handlers = Handlers(app.tasks, notebook.progress, notebook.log, self._transactions, dead_letters.read)

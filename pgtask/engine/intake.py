@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pgtask.database.claims import ClaimedRow
 from pgtask.engine.attempt import Attempt
@@ -81,6 +81,13 @@ class Intake:
         self._prefetch.claimed(attempt.task for attempt in attempts)
         self._give_back_at = now + GIVE_BACK_AFTER
         self._slots.submit(attempts)
+
+    def withhold(self, tasks: Collection[str]) -> None:
+        """Gives back what was fetched ahead of tasks that have limits from now on, or a circuit that is not closed."""
+        if tasks:
+            waiting = self._slots.withdraw()
+            self._slots.submit([attempt for attempt in waiting if attempt.task not in tasks], again=True)
+            self.give_back([attempt for attempt in waiting if attempt.task in tasks])
 
     def give_back_stale(self) -> None:
         """Gives back what has waited too long for a slot: the jobs before it turned out longer than expected."""

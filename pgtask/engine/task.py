@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -12,68 +12,23 @@ from pgtask.engine import uniqueness
 from pgtask.engine.checks import (
     Duration,
     aware,
-    checked_isolation,
     checked_key,
     checked_retries,
     checked_timeout,
 )
 from pgtask.engine.context import JobContext
 from pgtask.engine.job import Job
+from pgtask.engine.task_defaults import TaskDefaults
 from pgtask.model.duration import parse_duration
 from pgtask.model.errors import PayloadError, TaskError
 from pgtask.model.job import NewJob
 from pgtask.model.payload import encode
-from pgtask.model.retry import RetryPolicy, RetryRules
+from pgtask.model.retry import RetryPolicy
 from pgtask.model.signature import Signature
 from pgtask.model.status import parse_priority
 from pgtask.model.unique import OnConflict, Scope, Unique
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True, slots=True)
-class TaskDefaults:
-    """What jobs of a task get unless they say otherwise; None inherits from the queue, then the built-in policy."""
-
-    queue: str = "default"
-    priority: int = 1
-    max_retries: int | None = None
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-    timeout: float | None = None
-    isolation: str | None = None
-    memory_limit: int | None = None
-    rules: RetryRules | None = None
-
-    @classmethod
-    def checked(
-        cls,
-        task: str,
-        queue: str,
-        priority: int | str,
-        max_retries: int | None,
-        retry: RetryPolicy | None,
-        timeout: Duration | None,
-        isolation: str | None,
-        memory_limit: int | None,
-        rules: RetryRules | None,
-    ) -> TaskDefaults:
-        """What was declared for the task of this name; as many retries as there are delays, unless it says.
-
-        Raises ValueError.
-        """
-        if not 1 <= len(task.encode()) <= 256 or not 1 <= len(queue.encode()) <= 128:
-            raise ValueError("a task's name has 1 to 256 bytes, a queue's 1 to 128")
-        retries = len(rules.delays) if max_retries is None and rules and rules.delays else max_retries
-        return cls(
-            queue=queue,
-            priority=parse_priority(priority),
-            max_retries=None if retries is None else checked_retries(retries),
-            retry=retry or RetryPolicy(),
-            timeout=None if timeout is None else checked_timeout(timeout),
-            isolation=checked_isolation(isolation, memory_limit),
-            memory_limit=memory_limit,
-            rules=rules,
-        )
 
 
 class Enqueuer(Protocol):
@@ -260,6 +215,7 @@ class Task(Generic[F]):
             "timeout": defaults.timeout,
             "payload_schema": encode(self.signature.schema),
             "code_version": code_version,
+            **defaults.pace.columns(),
         }
 
 

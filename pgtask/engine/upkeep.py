@@ -74,6 +74,7 @@ class Upkeep:
             return False
         self._rescue(connection)
         self._repair_limits(connection)
+        self._repair_circuits(connection)
         self._now_and_then(_PRUNE_LIMITS_EVERY, ownership.prune_limits, connection)
         self._expire(connection)
         self._now_and_then(_COUNT_EVERY, admission.count_queues, connection)
@@ -114,6 +115,11 @@ class Upkeep:
         wrong = ownership.repair_limits(connection)
         if wrong:
             log.warning("%s of limits %s wrong and corrected", plural(wrong, "count"), "was" if wrong == 1 else "were")
+
+    def _repair_circuits(self, connection: Connection) -> None:
+        repaired = ownership.repair_circuits(connection)
+        if repaired:
+            log.info("%s lost the probe and may have another", plural(repaired, "circuit"))
 
     def _maintain(self, connection: Connection) -> None:
         # What a lock or the sheer amount kept it from doing is tried again soon.

@@ -117,6 +117,16 @@ class QueueStateError(PgTaskError):
     """The queue is not in a state that allows what was asked."""
 
 
+class TaskNotFoundError(PgTaskError):
+    """No worker has registered a task of this name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"Did you mean '{close[0]}'?" if close else "See: pgtask tasks list"
+        super().__init__(f"No worker has registered a task '{name}'. {hint}")
+        self.name = name
+
+
 class ScheduleNotFoundError(PgTaskError):
     """No schedule has this name."""
 

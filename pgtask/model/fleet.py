@@ -38,7 +38,11 @@ class WorkerRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRecord:
-    """A task with the defaults it was registered with. `live`: some live worker may know it."""
+    """A task with the defaults it was registered with, its rate, and its circuit. `live`: some live worker may know it.
+
+    `rate_set_by` is None for a rate that the code declares. `circuit` is `closed`, `open` (its jobs are held, until
+    `next_probe_at` if it has one) or `half_open` (one probes). `error_rate` is that of the breaker's window.
+    """
 
     name: str
     queue: str
@@ -52,3 +56,20 @@ class TaskRecord:
     code_version: str | None
     last_seen_at: datetime
     live: bool
+    rate_limit: int | None
+    rate_period_seconds: float | None
+    rate_burst: int | None
+    rate_set_by: str | None
+    breaker_failures: int | None
+    breaker_rate: float | None
+    breaker_window_seconds: float | None
+    breaker_minimum: int | None
+    breaker_hold_seconds: float | None
+    breaker_max_hold_seconds: float | None
+    circuit: str
+    circuit_changed_at: datetime | None
+    circuit_changed_by: str | None
+    circuit_reason: str | None
+    next_probe_at: datetime | None
+    probe_job_id: int | None
+    error_rate: float | None

@@ -1,4 +1,7 @@
-"""Inline mode: enqueue runs the handler at once, in the caller's thread and without a database."""
+"""Inline mode: enqueue runs the handler at once, in the caller's thread and without a database.
+
+What holds jobs back in a fleet is none of its business: limits, rates, circuits and retry budgets are ignored.
+"""
 
 from __future__ import annotations
 

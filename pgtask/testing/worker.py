@@ -40,7 +40,7 @@ class Worker:
         self._queues = queues
         self._tasks = sorted(app.tasks)
         self._notebook = Notebook()
-        self._completer = Completer(Prefetch(1), lambda _: None)
+        self._completer = Completer(Prefetch(1), lambda _: None, app.tasks)
         self._handlers = attempts.handlers_of(app.tasks, self._notebook.progress, self._notebook.log)
         self._timeouts = {name: task.defaults.timeout for name, task in app.tasks.items()}
 

@@ -119,7 +119,8 @@ def test_no_more_jobs_start_than_the_rate_allows(workers: Fleet, connection: Con
         limit(connection, "slow", rate_limit=50, rate_period=1.0, rate_burst=10)
     else:
         connection.execute(
-            "INSERT INTO pgtask.tasks (name, rate_limit, rate_period, rate_burst) VALUES ('work', 50, 1, 10)"
+            "INSERT INTO pgtask.tasks (name, rate_limit, rate_period, rate_burst, rate_set_by)"
+            " VALUES ('work', 50, 1, 10, 'dana')"
         )
     # The others of the task's queue are not held up.
     rows.insert(connection, "work", count=150, queue="slow")

@@ -50,18 +50,21 @@ ALLOWED = {
         claim_keyed claim_lanes free_limits prune_limits repair_limits
         advance_lane bury_workers claim_jobs claim_suspects complete_jobs end_jobs end_worker fill_history free_jobs
         heartbeat lead open_gate pretend_to_run register_task register_worker resign roll_up write_logs write_progress
+        repair_circuits report_outcomes
     """,
     "WO": """
         cancel_jobs count_default_runs lock_due_schedules prune_schedule_ticks
         add_partition drop_expired_partition lock_job_keys lock_jobs lock_spent_keys settle_keys
         prune_default_runs prune_logs prune_resolutions prune_stats prune_workers
         read_retention set_schedule stop_workers sweep_lanes
+        set_task_rate inherit_task_rate
     """,
     "O": """
         limit_queue
         create_queue delete_jobs delete_queue pause_queues resume_queues retry_jobs set_queue
         delete_dead_letters resolve_jobs unresolve_jobs
         create_schedule delete_schedule pause_schedules resume_schedules run_schedule
+        open_circuit close_circuit
     """,
     "WRO": """
         find_attempts_under_way find_completed_attempt find_latest_failures find_unknown_tasks follow_logs follow_runs
@@ -69,7 +72,7 @@ ALLOWED = {
         find_unsuccessful_jobs known_queues largest_file_jobs list_logs list_queues list_runs list_tasks list_workers
         read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs
         most_at_once sum_completed_jobs sum_file_jobs
-        find_uncounted_queues
+        find_uncounted_queues known_tasks
         find_schedule_jobs known_schedules list_schedules list_ticks next_due_schedule
         find_dead_letters find_oldest_dead_letters group_dead_letters read_aftermath read_dead_letter
     """,

@@ -4,7 +4,8 @@
 -- whatever the outcome.
 -- A crashed job is quarantined at its last crash (setting max_crashes), until then a suspect; a suspect whose attempt did end is
 -- one no longer. Of a job that fails for good or is quarantined a copy goes to the dead_letter_queue of its queue, unless it is
--- one itself. Fenced by (id, attempt, worker); the rows are locked first, so that a cancel request under way is seen or waits.
+-- one itself. Retries of a queue with a retry budget keep to its pace, see pgtask.pace_retries. Fenced by
+-- (id, attempt, worker); the rows are locked first, so that a cancel request under way is seen or waits.
 -- The ids must ascend and nothing is joined by id, see complete_jobs.sql: besides, each such join of two lists compares each
 -- with each on a connection that has no hash joins. Index: jobs_pkey, twice per id.
 WITH locked AS MATERIALIZED (
@@ -27,7 +28,8 @@ WITH locked AS MATERIALIZED (
            coalesce(l.retry_strategy, t.retry_strategy, q.retry_strategy, 'exponential') AS strategy,
            coalesce(l.retry_delay, t.retry_delay, q.retry_delay, 15) AS base,
            coalesce(l.max_retry_delay, t.max_retry_delay, q.max_retry_delay, 3600) AS longest,
-           l.dead_letter IS NULL AND q.dead_letter_queue IS NOT NULL AS copied
+           l.dead_letter IS NULL AND q.dead_letter_queue IS NOT NULL AS copied,
+           q.retry_budget
       FROM locked l
       LEFT JOIN pgtask.tasks t ON t.name = l.task
       LEFT JOIN pgtask.queues q ON q.name = l.queue
@@ -53,11 +55,21 @@ WITH locked AS MATERIALIZED (
                     END) * (0.9 + random() * 0.2))
            END AS due
       FROM judged g
+), paced AS MATERIALIZED (
+    SELECT b.queue, pace.wait, pace.span
+      FROM (SELECT d.queue, d.retry_budget, count(*)::int4 AS retries
+              FROM decided d
+             WHERE d.retry_budget IS NOT NULL AND d.charge = 1 AND NOT d.ends
+             GROUP BY d.queue, d.retry_budget
+             ORDER BY d.queue) b
+     CROSS JOIN LATERAL pgtask.pace_retries(b.queue, b.retry_budget, b.retries) pace
 ), going_on AS MATERIALIZED (
-    SELECT array_agg(id ORDER BY id) AS ids, array_agg(due ORDER BY id) AS dues, array_agg(retries ORDER BY id) AS retries,
-           array_agg(crashes ORDER BY id) AS crashes,
+    SELECT array_agg(id ORDER BY id) AS ids,
+           array_agg(due + coalesce(make_interval(secs => p.wait + p.span * random()), '0') ORDER BY id) AS dues,
+           array_agg(retries ORDER BY id) AS retries, array_agg(crashes ORDER BY id) AS crashes,
            array_agg(outcome = 'crashed' OR suspect AND outcome = 'released' ORDER BY id) AS suspects
-      FROM decided
+      FROM decided d
+      LEFT JOIN paced p ON p.queue = d.queue AND d.charge = 1
      WHERE NOT ends
 ), returned AS (
     UPDATE pgtask.jobs j
@@ -109,6 +121,6 @@ WITH locked AS MATERIALIZED (
      WHERE NOT d.ends AND d.charge = 0 AND d.delay IS NULL
      GROUP BY d.queue, d.priority
 )
-SELECT d.id, d.ends, (SELECT count(*) FROM returned) + (SELECT count(*) FROM finished) + (SELECT count(*) FROM recorded)
+SELECT d.id, d.ends, d.task, (SELECT count(*) FROM returned) + (SELECT count(*) FROM finished) + (SELECT count(*) FROM recorded)
        + (SELECT count(*) FROM copied) + (SELECT count(*) FROM notified) AS work
   FROM decided d;

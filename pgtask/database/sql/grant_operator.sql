@@ -6,7 +6,8 @@ BEGIN
     GRANT SELECT ON pgtask.schema_version, pgtask.sized_queues, pgtask.all_jobs, pgtask.dead_letters, pgtask.lanes, pgtask.jobs, pgtask.runs, pgtask.runs_default,
                     pgtask.job_logs, pgtask.tasks, pgtask.queues, pgtask.workers, pgtask.leader, pgtask.stats_minute,
                     pgtask.settings, pgtask.schedules, pgtask.schedule_ticks, pgtask.declarations,
-                    pgtask.queue_sizes, pgtask.limits, pgtask.limit_holds, pgtask.unique_keys, pgtask.circuits, pgtask.resolutions TO {role};
+                    pgtask.queue_sizes, pgtask.limits, pgtask.limit_holds, pgtask.unique_keys, pgtask.circuits,
+                    pgtask.circuit_tallies, pgtask.resolutions TO {role};
     GRANT INSERT, UPDATE, DELETE ON pgtask.queues, pgtask.circuits, pgtask.resolutions TO {role};
     GRANT UPDATE (expression, timezone, seconds_field, task, payload, queue, priority, max_retries, timeout, tags, catchup,
                   catchup_limit, catchup_max_age, overlap, jitter, starts_at, ends_at, updated_at)
@@ -15,10 +16,11 @@ BEGIN
                     pgtask.schedule_ticks TO {role};
     GRANT UPDATE (cancel_requested_at) ON pgtask.jobs TO {role};
     GRANT DELETE, UPDATE (scope, expires_at) ON pgtask.unique_keys TO {role};
+    GRANT UPDATE (rate_limit, rate_period, rate_burst, rate_set_by) ON pgtask.tasks TO {role};
     GRANT UPDATE (stopping_at) ON pgtask.workers TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.cancel, pgtask.retry, pgtask.retry_jobs, pgtask.resolve, pgtask.unresolve,
                               pgtask.add_partition, pgtask.drop_expired_partition,
                               pgtask.schedule, pgtask.unschedule, pgtask.pause_schedule, pgtask.resume_schedule,
-                              pgtask.run_schedule TO {role};
+                              pgtask.run_schedule, pgtask.open_circuit, pgtask.close_circuit TO {role};
 END
 $$;

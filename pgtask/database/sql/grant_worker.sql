@@ -3,7 +3,7 @@ DO $$
 BEGIN
     GRANT USAGE ON SCHEMA pgtask TO {role};
     GRANT SELECT ON pgtask.schema_version, pgtask.all_jobs, pgtask.dead_letters, pgtask.lanes, pgtask.queues, pgtask.settings,
-                    pgtask.sized_queues, pgtask.queue_sizes TO {role};
+                    pgtask.sized_queues, pgtask.queue_sizes, pgtask.circuit_tallies TO {role};
     GRANT SELECT, INSERT, UPDATE, DELETE ON pgtask.jobs, pgtask.workers, pgtask.stats_minute, pgtask.limits,
                                               pgtask.limit_holds, pgtask.unique_keys, pgtask.circuits TO {role};
     GRANT SELECT, INSERT, UPDATE ON pgtask.tasks, pgtask.leader, pgtask.schedules, pgtask.declarations TO {role};
@@ -15,6 +15,7 @@ BEGIN
     GRANT EXECUTE ON FUNCTION pgtask.enqueue, pgtask.enqueue_or_find, pgtask.unique_job, pgtask.payload_limit,
                               pgtask.size_exceeded, pgtask.count_queue,
                               pgtask.notify_rewind, pgtask.cancel, pgtask.add_partition, pgtask.drop_expired_partition,
-                              pgtask.rate_room, pgtask.within_limits, pgtask.claim_limited, pgtask.repair_limits, pgtask.copy_dead_letter TO {role};
+                              pgtask.rate_room, pgtask.within_limits, pgtask.claim_limited, pgtask.repair_limits, pgtask.copy_dead_letter,
+                              pgtask.report_outcomes, pgtask.repair_circuits, pgtask.pace_retries TO {role};
 END
 $$;
