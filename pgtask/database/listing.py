@@ -18,7 +18,7 @@ from pgtask.database import statements
 from pgtask.database.connection import Connection
 from pgtask.database.reading import job_cursor, reading
 from pgtask.model.errors import JobNotFoundError
-from pgtask.model.explanation import AHEAD_CAP, Circumstances
+from pgtask.model.explanation import Reason
 from pgtask.model.job import JobRecord
 from pgtask.model.run import LogLine, RunRecord
 from pgtask.model.status import FINAL, JobStatus
@@ -67,12 +67,12 @@ class JobCount(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobDetails:
-    """A job with its latest runs and log lines; `circumstances` is None once it has ended."""
+    """A job with its latest runs and log lines, and why it is where it is."""
 
     job: JobRecord
     runs: list[RunRecord]
     logs: list[LogLine]
-    circumstances: Circumstances | None
+    explanation: list[Reason]
 
 
 def list_jobs(
@@ -124,9 +124,19 @@ def show_job(connection: Connection, job_id: int, *, runs: int = 100, logs: int 
             run_records = cursor.execute(_LIST_RUNS, values | {"limit": runs}).fetchall()
         with connection.cursor(row_factory=class_row(LogLine)) as cursor:
             lines = cursor.execute(_LIST_LOGS, values | {"limit": logs}).fetchall()
-        with connection.cursor(row_factory=class_row(Circumstances)) as cursor:
-            now = cursor.execute(_EXPLAIN, values | {"cap": AHEAD_CAP}).fetchone()
-    return JobDetails(job=found[0], runs=run_records, logs=lines, circumstances=now)
+        explanation = _explain(connection, job_id)
+    return JobDetails(job=found[0], runs=run_records, logs=lines, explanation=explanation)
+
+
+def explain(connection: Connection, job_id: int) -> list[Reason]:
+    """Why a job waits, runs or has ended as it did, what matters most first; never empty, whatever the id."""
+    with reading(connection):
+        return _explain(connection, job_id)
+
+
+def _explain(connection: Connection, job_id: int) -> list[Reason]:
+    with connection.cursor(row_factory=class_row(Reason)) as cursor:
+        return cursor.execute(_EXPLAIN, {"id": job_id}).fetchall()
 
 
 def _find(connection: Connection, wanted: JobFilter, before: int | None, limit: int) -> list[int]:

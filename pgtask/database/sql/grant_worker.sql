@@ -2,7 +2,8 @@
 DO $$
 BEGIN
     GRANT USAGE ON SCHEMA pgtask TO {role};
-    GRANT SELECT ON pgtask.schema_version, pgtask.all_jobs, pgtask.lanes, pgtask.queues, pgtask.settings TO {role};
+    GRANT SELECT ON pgtask.schema_version, pgtask.all_jobs, pgtask.lanes, pgtask.queues, pgtask.settings,
+                    pgtask.resolutions TO {role};
     GRANT SELECT, INSERT, UPDATE, DELETE ON pgtask.jobs, pgtask.workers, pgtask.stats_minute, pgtask.limits,
                                               pgtask.limit_holds, pgtask.unique_keys, pgtask.circuits TO {role};
     GRANT SELECT, INSERT, UPDATE ON pgtask.tasks, pgtask.leader, pgtask.schedules, pgtask.declarations TO {role};
@@ -14,5 +15,12 @@ BEGIN
     GRANT EXECUTE ON FUNCTION pgtask.enqueue, pgtask.unique_job, pgtask.payload_limit, pgtask.notify_rewind, pgtask.cancel,
                               pgtask.add_partition, pgtask.drop_expired_partition, pgtask.rate_room, pgtask.within_limits,
                               pgtask.claim_limited, pgtask.repair_limits TO {role};
+    GRANT EXECUTE ON FUNCTION pgtask.explain_span, pgtask.explain_moment, pgtask.explain_instant,
+                              pgtask.explain_since, pgtask.explain_count, pgtask.explain_list, pgtask.explain_quoted,
+                              pgtask.explain_error, pgtask.explain_worker, pgtask.explain_fate, pgtask.ageing_step,
+                              pgtask.last_job_id, pgtask.explain_orders, pgtask.explain_workers, pgtask.explain_rate,
+                              pgtask.explain_limits, pgtask.explain_lanes, pgtask.explain_turn, pgtask.explain_waiting,
+                              pgtask.explain_running, pgtask.explain_ended, pgtask.explain_origin, pgtask.explain_history,
+                              pgtask.explain TO {role};
 END
 $$;
