@@ -78,7 +78,8 @@ COMMENT ON FUNCTION pgtask.explain_count IS 'A count with its noun: 1 job, 1,284
 
 CREATE FUNCTION pgtask.explain_list(items text[], total bigint DEFAULT NULL) RETURNS text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pgtask, pg_temp AS $$
-    SELECT CASE WHEN total > cardinality(items)
+    SELECT CASE WHEN cardinality(items) = 0 THEN ''
+                WHEN total > cardinality(items)
                 THEN array_to_string(items, ', ') || ' and ' || (total - cardinality(items)) || ' more'
                 WHEN cardinality(items) > 1
                 THEN array_to_string(trim_array(items, 1), ', ') || ' and ' || items[cardinality(items)]
@@ -461,7 +462,7 @@ COMMENT ON FUNCTION pgtask.explain_limits IS 'Which limits and circuits hold a w
 -- Lanes of the job's queue with what lifts them, as workers sort them: a lift of at most 3 by how long the oldest of the first
 -- 100 due jobs has waited, only where the queue has more than one lane.
 CREATE FUNCTION pgtask.explain_lanes(queue text) RETURNS TABLE (priority smallint, lift integer, waited double precision)
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pgtask, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pgtask, pg_temp AS $$
     WITH RECURSIVE lane AS (
         SELECT (SELECT j.priority FROM pgtask.jobs j WHERE j.queue = $1 ORDER BY j.priority LIMIT 1) AS priority
          UNION ALL
@@ -494,7 +495,7 @@ COMMENT ON FUNCTION pgtask.explain_lanes IS 'The lanes of a queue and how far ag
 -- not_before: where a rate holds it, the seconds between two starts and until the next.
 CREATE FUNCTION pgtask.explain_turn(job pgtask.jobs, held boolean, busy boolean, not_before double precision, pace double precision)
     RETURNS SETOF pgtask.reason
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pgtask, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pgtask, pg_temp AS $$
 DECLARE
     cap      CONSTANT integer := 10000;
     settings pgtask.queues;
@@ -961,9 +962,12 @@ END
 $$;
 COMMENT ON FUNCTION pgtask.explain_history IS 'The attempts of a job in words, the latest first. Part of pgtask.explain.';
 
+-- What it counts it reads in the order of an index and no further than its caps: no other plan may be chosen, however small or
+-- uniform the table seems.
 CREATE FUNCTION pgtask.explain(job_id bigint)
     RETURNS TABLE ("position" integer, code text, blocking boolean, text text, details jsonb)
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pgtask, pg_temp AS $$
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pgtask, pg_temp SET plan_cache_mode = force_custom_plan
+    SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     job   pgtask.jobs;
