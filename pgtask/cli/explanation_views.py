@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 from collections.abc import Sequence
 
 import click
@@ -44,8 +45,10 @@ def _print_wrapped(text: str, mark: str, style: str) -> None:
     width = min(shutil.get_terminal_size().columns, _LONGEST_LINE)
     sentence, colon, command = clean(text).rpartition(": pgtask ")
     body = f"{sentence}:" if colon else clean(text)
-    wrapped = click.wrap_text(body, width, initial_indent=mark, subsequent_indent=" " * len(mark))
-    lines = wrapped.splitlines()
+    wrapper = textwrap.TextWrapper(
+        width, initial_indent=mark, subsequent_indent=" " * len(mark), break_on_hyphens=False
+    )
+    lines = wrapper.wrap(body)
     if colon:
         if len(lines[-1]) + len(f" pgtask {command}") <= width:
             lines[-1] += f" pgtask {command}"

@@ -105,7 +105,7 @@ def list_jobs(wanted: JobFilter, before: int | None, limit: int, json_output: bo
 @click.argument("job_id", type=parameters.job_id, metavar="ID")
 @json_option
 def show(job_id: int, json_output: bool) -> None:
-    """Show a job with its runs and logs, and why it is where it is."""
+    """Show a job with its runs and logs, and why it waits."""
     with connected() as connection:
         details = listing.show_job(connection, job_id)
     if json_output:
@@ -125,7 +125,7 @@ def show(job_id: int, json_output: bool) -> None:
 @click.argument("job_id", type=parameters.job_id, metavar="ID")
 @json_option
 def explain(job_id: int, json_output: bool) -> int:
-    """Say why a job waits, runs, has run twice or has ended as it did.
+    """Say why a job waits, has run twice, failed or was stopped.
 
     What matters most comes first; ✗ marks what else keeps it from being started. SQL gives the same sentences:
     SELECT * FROM pgtask.explain(ID). In a pipe the columns are: position, code, blocking, text.

@@ -363,7 +363,7 @@ def test_no_time_makes_it_fail(connection: Connection, value: str | None) -> Non
     live = insert(connection, "t", start_by=value, concurrency_key="k")[0]
     running = start(connection, 99)
     ended = end(connection, "failed", start_by=value, started_at=value, retry_count=None, error=None, worker_id=None)
-    add(
+    add_row(
         connection,
         "queues",
         name="default",

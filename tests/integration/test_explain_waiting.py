@@ -447,7 +447,7 @@ def test_a_rate_that_was_never_used_holds_nothing(connection: Connection) -> Non
 def test_an_open_circuit(connection: Connection) -> None:
     add_able_worker(connection)
     id = add_job(connection)
-    add(
+    add_row(
         connection,
         "circuits",
         task="t",
