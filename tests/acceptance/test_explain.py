@@ -101,6 +101,59 @@ def test_all_slots_are_busy_until_one_ends(make_worker: Make, scene: Scene, conn
     eventually(lambda: codes(connection, second) == ["completed"])
 
 
+def test_a_key_is_held_by_the_jobs_that_run_with_it(make_worker: Make, scene: Scene, connection: Connection) -> None:
+    connection.execute("INSERT INTO pgtask.queues (name, max_workers_per_key) VALUES ('default', 2)")
+    make_worker()
+    held = insert(connection, "hold", {"gate": "g"}, concurrency_key="customer:42", count=2)
+    eventually(lambda: scene.started() == set(held))
+    (id,) = insert(connection, "quick", concurrency_key="customer:42")
+
+    found = await_headline(connection, id, "key_held")
+
+    assert found.text == (
+        f"Concurrency key customer:42 is held by jobs {held[0]} and {held[1]}; "
+        "queue default lets 2 jobs of a key run at once."
+    )
+    assert reason(connection, held[0], "holds").text == (
+        "It counts against concurrency key customer:42: others wait until it ends."
+    )
+    scene.open("g")
+    eventually(lambda: codes(connection, id) == ["completed"])
+
+
+def test_a_queue_is_full_of_the_jobs_that_run_in_it(make_worker: Make, scene: Scene, connection: Connection) -> None:
+    connection.execute("INSERT INTO pgtask.queues (name, max_workers) VALUES ('default', 1)")
+    make_worker()
+    (held,) = insert(connection, "hold", {"gate": "g"})
+    eventually(lambda: scene.started() == {held})
+    (id,) = insert(connection, "quick")
+
+    found = await_headline(connection, id, "queue_full")
+
+    assert found.text == (
+        f"Queue default runs as many jobs as it may, 1 of 1: job {held}. It waits until one ends. "
+        "To allow more: pgtask queues set default --max-workers N"
+    )
+    scene.open("g")
+    eventually(lambda: codes(connection, id) == ["completed"])
+
+
+def test_a_rate_says_when_the_next_may_start(make_worker: Make, connection: Connection) -> None:
+    connection.execute(
+        "INSERT INTO pgtask.queues (name, rate_limit, rate_period, rate_burst) VALUES ('default', 1, 3600, 1)"
+    )
+    make_worker()
+    (first,) = insert(connection, "quick")
+    eventually(lambda: codes(connection, first) == ["completed"])
+    (id,) = insert(connection, "quick")
+
+    found = await_headline(connection, id, "rate_limited")
+
+    assert re.fullmatch(
+        r"The rate of queue default is used up: 1 start in 1 h\. The next may start in (1 h|59 m .*)\.", found.text
+    )
+
+
 def test_a_quiet_worker_says_so_until_it_goes_on(make_worker: Make, connection: Connection) -> None:
     worker = make_worker(name="web-1")
     worker.signal(signal.SIGTSTP)
