@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from tests.rows import add_row
+
 
 class Reason(NamedTuple):
     """A row of pgtask.explain."""
@@ -37,3 +39,11 @@ def reason(connection: psycopg.Connection[Any], id: int, code: str) -> Reason:
     found = reasons(connection, id)
     (chosen,) = (reason for reason in found if reason.code == code)
     return chosen
+
+
+def add_limit(connection: psycopg.Connection[Any], *, scope: str, name: str, key: str = "", **columns: Any) -> None:
+    """How much of a limit is taken, whatever the queue's own triggers have counted."""
+    connection.execute(
+        "DELETE FROM pgtask.limits WHERE scope = %s::pgtask.limit_scope AND name = %s AND key = %s", [scope, name, key]
+    )
+    add_row(connection, "limits", scope=scope, name=name, key=key, **columns)

@@ -62,12 +62,19 @@ CREATE FUNCTION pgtask.explain_instant(instant timestamptz) RETURNS text
 $$;
 COMMENT ON FUNCTION pgtask.explain_instant IS 'An instant as programs read it, in UTC.';
 
--- greatest() twice: neither an infinite instant nor one that lies ahead makes it fail.
+-- An infinite instant has no distance: older servers refuse to compute one.
 CREATE FUNCTION pgtask.explain_since(instant timestamptz) RETURNS double precision
     LANGUAGE sql STABLE SET search_path = pg_catalog, pgtask, pg_temp AS $$
     SELECT CASE WHEN isfinite(instant) THEN greatest(extract(epoch FROM now() - instant)::double precision, 0) END;
 $$;
 COMMENT ON FUNCTION pgtask.explain_since IS 'Seconds since an instant, 0 when it lies ahead, NULL when it is not known.';
+
+CREATE FUNCTION pgtask.explain_took(started timestamptz, finished timestamptz) RETURNS text
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pgtask, pg_temp AS $$
+    SELECT 'after ' || pgtask.explain_span(CASE WHEN isfinite(started) AND isfinite(finished)
+                                                THEN extract(epoch FROM finished - started)::double precision END);
+$$;
+COMMENT ON FUNCTION pgtask.explain_took IS 'How long an attempt took: after 1.4 s.';
 
 CREATE FUNCTION pgtask.explain_count(number bigint, noun text, cap bigint DEFAULT NULL) RETURNS text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pgtask, pg_temp AS $$
@@ -380,6 +387,7 @@ BEGIN
     SELECT * INTO settings FROM pgtask.queues q WHERE q.name = job.queue;
     SELECT * INTO policy FROM pgtask.tasks t WHERE t.name = job.task;
     SELECT * INTO circuit FROM pgtask.circuits c WHERE c.task = job.task AND c.state <> 'closed';
+    circuit.hold_until := CASE WHEN isfinite(circuit.hold_until) THEN circuit.hold_until END;
     IF circuit.state = 'open' THEN
         story := format('The circuit of task %s has been open for %s%s%s, so none of its jobs starts, and none is charged.',
                         job.task, pgtask.explain_span(pgtask.explain_since(circuit.changed_at)),
@@ -764,7 +772,7 @@ DECLARE
     allowed  integer;
     resolved pgtask.resolutions;
     ended    text := pgtask.explain_span(pgtask.explain_since(run.finished_at)) || ' ago';
-    took     text := 'after ' || pgtask.explain_span(extract(epoch FROM run.finished_at - run.started_at)::double precision);
+    took     text := pgtask.explain_took(run.started_at, run.finished_at);
     error    text := pgtask.explain_error(run.error_type, run.error);
     again    text := 'pgtask jobs retry ' || run.job_id;
     code     text := run.status;
@@ -892,7 +900,7 @@ DECLARE
     place_of text;
     error   text;
     story   text;
-    SHOWN   CONSTANT integer := 20;
+    shown   CONSTANT integer := 20;
 BEGIN
     SELECT sum(k.times) FILTER (WHERE k.started)::bigint AS starts, sum(k.times)::bigint AS runs,
            array_agg(k.times || ' ' || k.outcome ORDER BY k.times DESC, k.outcome) FILTER (WHERE k.started) AS words,
@@ -921,11 +929,11 @@ BEGIN
           FROM pgtask.runs r
          WHERE r.job_id = explain_history.job_id
          ORDER BY r.finished_at DESC, r.attempt DESC NULLS FIRST
-         LIMIT SHOWN
+         LIMIT shown
     LOOP
         -- Alone it is told by the headline.
         CONTINUE WHEN run.final AND (coalesce(counted.runs, 0) <= 1 OR run.attempt IS NULL);
-        took := 'after ' || pgtask.explain_span(extract(epoch FROM run.finished_at - run.started_at)::double precision);
+        took := pgtask.explain_took(run.started_at, run.finished_at);
         place_of := format('%s on %s, %s ago', took, pgtask.explain_worker(run.worker_id),
                            pgtask.explain_span(pgtask.explain_since(run.finished_at)));
         error := pgtask.explain_error(run.error_type, run.error);
@@ -953,10 +961,10 @@ BEGIN
                                'error_type', run.error_type, 'error', left(run.error, 2000), 'put_back_by_hand', run.put_back);
         place := place + 1;
     END LOOP;
-    IF counted.runs > SHOWN THEN
+    IF counted.runs > shown THEN
         RETURN QUERY SELECT 199, 'attempts_earlier', false,
-            format('%s came before those.', pgtask.explain_count(counted.runs - SHOWN, 'run', 9980)),
-            jsonb_build_object('runs', counted.runs - SHOWN);
+            format('%s came before those.', pgtask.explain_count(counted.runs - shown, 'run', 9980)),
+            jsonb_build_object('runs', counted.runs - shown);
     END IF;
 END
 $$;
@@ -1008,7 +1016,7 @@ COMMENT ON FUNCTION pgtask.explain IS
     'Why a job waits, runs or has ended as it did: reasons in sentences, the one that matters most first. `blocking` reasons keep '
     'it from being claimed now. Takes no locks.';
 
-REVOKE ALL ON FUNCTION pgtask.explain_span, pgtask.explain_moment, pgtask.explain_instant, pgtask.explain_since, pgtask.explain_count,
+REVOKE ALL ON FUNCTION pgtask.explain_span, pgtask.explain_moment, pgtask.explain_instant, pgtask.explain_since, pgtask.explain_took, pgtask.explain_count,
     pgtask.explain_list, pgtask.explain_quoted, pgtask.explain_error, pgtask.explain_worker, pgtask.explain_fate, pgtask.ageing_step,
     pgtask.last_job_id, pgtask.explain_orders, pgtask.explain_workers, pgtask.explain_rate, pgtask.explain_limits, pgtask.explain_lanes,
     pgtask.explain_turn, pgtask.explain_waiting, pgtask.explain_running, pgtask.explain_ended, pgtask.explain_origin,

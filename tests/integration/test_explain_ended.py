@@ -15,7 +15,7 @@ from pgtask.database import ownership
 from pgtask.database.roles import Role
 from tests.command_line import add_live_worker, add_run
 from tests.logins import Logins
-from tests.reasons import codes, headline, reason, reasons
+from tests.reasons import add_limit, codes, headline, reason, reasons
 from tests.rows import Connection, add_row, add_worker, ago, expire, insert, number
 
 
@@ -373,7 +373,7 @@ def test_no_time_makes_it_fail(connection: Connection, value: str | None) -> Non
         rate_period=1.0,
         rate_burst=1,
     )
-    add_row(connection, "limits", scope="queue", name="default", used=1, **({"free_at": value} if value else {}))
+    add_limit(connection, scope="queue", name="default", used=1, **({"free_at": value} if value else {}))
     add_row(connection, "circuits", task="t", state="open", hold_until=value, changed_at=value or "now")
     connection.execute("UPDATE pgtask.jobs SET cancel_requested_at = %s, started_at = %s", [value, value])
 

@@ -11,7 +11,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from tests.command_line import add_live_worker, add_run
-from tests.reasons import codes, headline, reason, reasons
+from tests.reasons import add_limit, codes, headline, reason, reasons
 from tests.rows import Connection, add_row, ago, insert
 
 IN_A_MINUTE = sql.SQL("now() + interval '1 minute'")
@@ -336,7 +336,7 @@ def test_a_queue_that_runs_as_many_as_it_may(connection: Connection) -> None:
     id = add_job(connection)
     add_row(connection, "queues", name="mail", max_workers=12)
     assert headline(connection, id).code == "next"
-    add_row(connection, "limits", scope="queue", name="mail", used=11)
+    add_limit(connection, scope="queue", name="mail", used=11)
     for holder in range(81, 93):
         add_row(connection, "limit_holds", job_id=holder, attempt=1, in_queue=True, queue="mail")
     assert headline(connection, id).code == "next"
@@ -366,7 +366,7 @@ def test_a_concurrency_key_that_other_jobs_hold(connection: Connection) -> None:
     before = add_job(connection, concurrency_key="customer:42", scheduled_at=ago(5))
     id = add_job(connection, concurrency_key="customer:42")
     add_row(connection, "queues", name="mail", max_workers_per_key=2)
-    add_row(connection, "limits", scope="key", name="mail", key="customer:42", used=1)
+    add_limit(connection, scope="key", name="mail", key="customer:42", used=1)
     add_row(
         connection, "limit_holds", job_id=81, attempt=1, in_queue=False, queue="mail", concurrency_key="customer:42"
     )
@@ -391,7 +391,7 @@ def test_a_concurrency_key_that_other_jobs_hold(connection: Connection) -> None:
 def test_a_key_of_a_queue_without_settings_is_held_by_one_job(connection: Connection) -> None:
     add_able_worker(connection)
     id = add_job(connection, concurrency_key="k")
-    add_row(connection, "limits", scope="key", name="mail", key="k", used=1)
+    add_limit(connection, scope="key", name="mail", key="k", used=1)
 
     assert headline(connection, id).text == (
         "Concurrency key k is held by 1 job; queue mail lets 1 job of a key run at once."
@@ -417,7 +417,7 @@ def test_a_rate_that_is_used_up(
     add_able_worker(connection)
     id = add_job(connection)
     add_row(connection, table, name=name, **RATE)
-    add_row(connection, "limits", scope=scope, name=name, free_at=ago(-ahead))
+    add_limit(connection, scope=scope, name=name, free_at=ago(-ahead))
 
     found = headline(connection, id)
 
@@ -439,7 +439,7 @@ def test_a_rate_that_was_never_used_holds_nothing(connection: Connection) -> Non
     add_able_worker(connection)
     id = add_job(connection)
     add_row(connection, "queues", name="mail", **RATE)
-    add_row(connection, "limits", scope="queue", name="mail")
+    add_limit(connection, scope="queue", name="mail")
 
     assert codes(connection, id) == ["next"]
 
@@ -640,9 +640,9 @@ def test_what_a_person_must_do_comes_before_what_passes_by_itself(connection: Co
     id = add_job(connection, suspect=True, concurrency_key="k", start_by=ago(-600))
     add_row(connection, "queues", name="mail", paused_at=ago(60), max_workers=1, **RATE)
     add_row(connection, "tasks", name="t", last_seen_at=ago(999), **RATE)
-    add_row(connection, "limits", scope="queue", name="mail", used=1, free_at=IN_A_MINUTE)
-    add_row(connection, "limits", scope="task", name="t", free_at=IN_A_MINUTE)
-    add_row(connection, "limits", scope="key", name="mail", key="k", used=1)
+    add_limit(connection, scope="queue", name="mail", used=1, free_at=IN_A_MINUTE)
+    add_limit(connection, scope="task", name="t", free_at=IN_A_MINUTE)
+    add_limit(connection, scope="key", name="mail", key="k", used=1)
     add_row(connection, "circuits", task="t", state="open", hold_until=IN_A_MINUTE)
 
     rest = ["circuit_open", "queue_full", "key_held", "rate_limited", "rate_limited", "suspect"]
