@@ -556,8 +556,9 @@ BEGIN
         RETURN QUERY SELECT 70, 'jobs_ahead', false,
             format('%s of queue %s %s ahead of it%s.%s', pgtask.explain_count(ahead.number, 'job', cap), job.queue,
                    CASE WHEN ahead.number = 1 THEN 'is' ELSE 'are' END,
-                   CASE WHEN jsonb_array_length(ahead.lanes) > 1 OR (ahead.lanes -> 0 ->> 'priority')::integer <> job.priority
-                        THEN ': ' || pgtask.explain_list(ahead.words) END,
+                   CASE WHEN jsonb_array_length(ahead.lanes) > 1 THEN ': ' || pgtask.explain_list(ahead.words)
+                        WHEN (ahead.lanes -> 0 ->> 'priority')::integer <> job.priority
+                        THEN regexp_replace(ahead.words[1], '^[0-9,]+', ',') END,
                    CASE WHEN job.concurrency_key IS NOT NULL THEN ' Concurrency keys take turns, so it need not wait for all of them.' END),
             jsonb_build_object('queue', job.queue, 'jobs', least(ahead.number, cap), 'exact', ahead.number <= cap, 'lanes', ahead.lanes);
     ELSIF held OR busy OR not_before > 0 THEN

@@ -536,7 +536,7 @@ def test_ageing_lifts_a_lane_above_another(connection: Connection) -> None:
     assert reason(connection, low, "ageing").text == (
         "Its priority 0 counts as 2, because a job of that priority has waited for 2 m 10 s (ageing)."
     )
-    assert headline(connection, high).text == "1 job of queue mail is ahead of it: 1 of priority low, lifted by 2."
+    assert headline(connection, high).text == "1 job of queue mail is ahead of it, of priority low, lifted by 2."
     connection.execute("UPDATE pgtask.settings SET value = '0' WHERE name = 'ageing_step'")
     assert codes(connection, low)[:1] == ["jobs_ahead"]
     assert "ageing" not in codes(connection, low)
