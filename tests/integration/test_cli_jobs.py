@@ -260,7 +260,7 @@ def test_explain_is_wrapped_on_a_terminal_but_for_commands(database: str, connec
 
     shown = on_terminal(database, "jobs", "explain", str(id), columns=60).splitlines()
 
-    assert shown[0].startswith(f"Queue {queue} has been paused for ")
+    assert shown[0].startswith(f"Queue {queue} has been paused for")
     assert shown[-4:] == [
         f"pgtask queues resume {queue}",
         "✗ No worker is alive. Start one: pgtask worker",
