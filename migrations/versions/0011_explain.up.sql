@@ -486,12 +486,12 @@ CREATE FUNCTION pgtask.explain_lanes(queue text) RETURNS TABLE (priority smallin
      CROSS JOIN (SELECT count(l.priority) > 1 AND pgtask.ageing_step() > 0 AS yes FROM lane l) contested
       LEFT JOIN LATERAL (
             SELECT extract(epoch FROM now() - due.scheduled_at)::double precision AS waited
-              FROM (SELECT j.scheduled_at, j.status
+              FROM (SELECT j.scheduled_at, j.status, j.suspect
                       FROM pgtask.jobs j
                      WHERE j.queue = $1 AND j.priority = lane.priority AND j.scheduled_at <= now()
                      ORDER BY j.scheduled_at
                      LIMIT 100) due
-             WHERE due.status = 'pending'
+             WHERE due.status = 'pending' AND NOT due.suspect
              ORDER BY due.scheduled_at
              LIMIT 1
            ) oldest ON true
