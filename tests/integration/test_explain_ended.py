@@ -383,8 +383,8 @@ def test_no_time_makes_it_fail(connection: Connection, value: str | None) -> Non
             assert row.details is not None
 
 
-def test_odd_settings_do_not_make_it_fail(connection: Connection) -> None:
-    connection.execute("""UPDATE pgtask.settings SET value = '"often"' WHERE name = 'ageing_step'""")
+def test_missing_settings_do_not_make_it_fail(connection: Connection) -> None:
+    connection.execute("DELETE FROM pgtask.settings")
     low, high = (insert(connection, "t", priority=priority, scheduled_at=ago(500))[0] for priority in (0, 1))
 
     assert codes(connection, low) == ["no_worker", "jobs_ahead"]
