@@ -81,6 +81,16 @@ def number(connection: Connection, query: str, arguments: Mapping[str, Any] | li
     return int(row[0])
 
 
+def add_row(connection: Connection, table: str, **columns: Any) -> None:
+    """Puts a row into a table of pgtask."""
+    statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+        sql.Identifier("pgtask", table),
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
+        sql.SQL(", ").join(_value(name, value) for name, value in columns.items()),
+    )
+    connection.execute(statement)
+
+
 def add_worker(connection: Connection, *, lease: float = 30.0, age: float = 0.0) -> int:
     """A worker's row, as register_worker makes it, but begun `age` seconds ago; its lease holds from now."""
     return number(

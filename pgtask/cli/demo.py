@@ -197,14 +197,11 @@ def _check_worker(worker: WorkerProcess) -> None:
 
 def _why_stalled(connection: Connection, job_id: int | None) -> str:
     from pgtask.database import listing
-    from pgtask.model.explanation import explain
 
     why = ""
     if job_id is not None:
-        details = listing.show_job(connection, job_id)
-        if details.circumstances is not None:
-            why = " " + explain(details.job, details.circumstances).text
-    return f"Nothing has run for {STALLED_AFTER:g} s.{why} Look into it: pgtask jobs show {job_id}"
+        why = f" {listing.explain(connection, job_id)[0].text.rstrip('.')}."
+    return f"Nothing has run for {STALLED_AFTER:g} s.{why} Look into it: pgtask jobs explain {job_id}"
 
 
 def _measure_pickup(app: PgTask, connection: Connection, worker: WorkerProcess, tag: str) -> list[float]:

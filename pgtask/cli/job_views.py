@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pgtask.cli.aftermath_views import aftermath_fields
+from pgtask.cli.explanation_views import print_headline
 from pgtask.cli.output import (
     STATUS_STYLES,
     Column,
@@ -28,7 +29,6 @@ from pgtask.cli.text import (
     with_relative,
 )
 from pgtask.database.listing import JobDetails
-from pgtask.model.explanation import Explanation
 from pgtask.model.job import JobRecord
 from pgtask.model.run import LogLine, RunRecord
 from pgtask.model.status import PRIORITIES, JobStatus
@@ -155,21 +155,17 @@ def _took(run: RunRecord) -> str:
     return duration((run.finished_at - run.started_at).total_seconds())
 
 
-def print_job(details: JobDetails, explanation: Explanation | None, hint: str) -> None:
+def print_job(details: JobDetails) -> None:
     """Prints all there is about a job."""
     job = details.job
     if on_terminal():
         click.echo(f"{styled(f'Job {job.id}', 'bold')}  {styled_status(job.status)}")
-        if explanation is not None:
-            click.echo(clean(explanation.text))
-        if hint:
-            click.echo(styled(f"→ {clean(hint)}", "dim"))
+        print_headline(job.id, details.explanation)
         click.echo()
     else:
         print_plain("id", job.id)
         print_plain("status", job.status)
-        if explanation is not None:
-            print_plain("explanation", explanation.text)
+        print_headline(job.id, details.explanation)
     print_fields(_fields(job) + aftermath_fields(details))
     if on_terminal():
         _print_value("Payload", job.payload)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +10,13 @@ import click
 
 from pgtask.cli import completion, job_actions, parameters, tail
 from pgtask.cli.context import connected, note
+from pgtask.cli.errors import DONE, NOT_FOUND
+from pgtask.cli.explanation_views import print_explanation
 from pgtask.cli.job_views import JOB_COLUMNS, print_job
 from pgtask.cli.output import json_option, on_terminal, print_json, print_table
 from pgtask.database import listing
 from pgtask.database.listing import JobFilter
-from pgtask.model.explanation import explain
+from pgtask.model.explanation import NOT_FOUND as UNKNOWN
 from pgtask.model.serialise import job_as_json, page_as_json, record_as_json
 from pgtask.model.status import FINAL, JobStatus
 
@@ -25,17 +26,6 @@ EXAMPLES = """\b
 Examples:
   pgtask jobs list --status failed,quarantined --queue mail
   pgtask jobs list --task 'email.*' --before 12000"""
-
-# What to do about it, by the reason of an explanation or the status of a job that has ended.
-_REMEDIES = {
-    "failed": "pgtask jobs retry {id}",
-    "quarantined": "pgtask jobs retry {id}",
-    "queue_paused": "pgtask queues resume {queue}",
-    "no_worker": "pgtask worker",
-    "queue_unserved": "pgtask worker --queues {queue}",
-    "task_unknown": "pgtask tasks list",
-    "worker_lost": "pgtask workers show {worker_id}",
-}
 
 
 def _limit(text: str) -> int:
@@ -118,22 +108,39 @@ def show(job_id: int, json_output: bool) -> None:
     """Show a job with its runs and logs, and why it waits."""
     with connected() as connection:
         details = listing.show_job(connection, job_id)
-    job, now = details.job, details.circumstances
-    explanation = None if now is None else explain(job, now)
     if json_output:
         print_json(
-            job_as_json(job)
+            job_as_json(details.job)
             | {
-                "explanation": explanation and explanation._asdict(),
+                "explanation": [record_as_json(reason) for reason in details.explanation],
                 "runs": [record_as_json(run) for run in details.runs],
                 "logs": [record_as_json(line) for line in details.logs],
                 "aftermath": details.aftermath and record_as_json(details.aftermath),
             }
         )
         return
-    remedy = _REMEDIES.get(explanation.reason if explanation else job.status, "")
-    hint = remedy.format(id=job.id, queue=shlex.quote(job.queue), worker_id=job.worker_id)
-    print_job(details, explanation, hint)
+    print_job(details)
+
+
+@jobs.command()
+@click.argument("job_id", type=parameters.job_id, metavar="ID")
+@json_option
+def explain(job_id: int, json_output: bool) -> int:
+    """Say why a job waits, has run twice, failed or was stopped.
+
+    What matters most comes first; ✗ marks what else keeps it from being started. SQL gives the same sentences:
+    SELECT * FROM pgtask.explain(ID). In a pipe the columns are: position, code, blocking, text.
+    """
+    with connected() as connection:
+        reasons = listing.explain(connection, job_id)
+    unknown = reasons[0].code == UNKNOWN
+    if json_output:
+        print_json(page_as_json([record_as_json(reason) for reason in reasons]))
+    elif unknown:
+        note(f"Error: {reasons[0].text}")
+    else:
+        print_explanation(reasons)
+    return NOT_FOUND if unknown else DONE
 
 
 @jobs.command()

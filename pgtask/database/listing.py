@@ -19,7 +19,7 @@ from pgtask.database.connection import Connection
 from pgtask.database.reading import job_cursor, reading
 from pgtask.model.dead_letter import Aftermath
 from pgtask.model.errors import JobNotFoundError
-from pgtask.model.explanation import AHEAD_CAP, Circumstances
+from pgtask.model.explanation import Reason
 from pgtask.model.job import JobRecord
 from pgtask.model.run import LogLine, RunRecord
 from pgtask.model.status import FINAL, JobStatus
@@ -69,12 +69,12 @@ class JobCount(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobDetails:
-    """A job with its latest runs and log lines; `circumstances` is None once it has ended, `aftermath` before."""
+    """A job with its latest runs and log lines, and why it is where it is; `aftermath` is None until it has ended."""
 
     job: JobRecord
     runs: list[RunRecord]
     logs: list[LogLine]
-    circumstances: Circumstances | None
+    explanation: list[Reason]
     aftermath: Aftermath | None
 
 
@@ -127,17 +127,27 @@ def show_job(connection: Connection, job_id: int, *, runs: int = 100, logs: int 
             run_records = cursor.execute(_LIST_RUNS, values | {"limit": runs}).fetchall()
         with connection.cursor(row_factory=class_row(LogLine)) as cursor:
             lines = cursor.execute(_LIST_LOGS, values | {"limit": logs}).fetchall()
-        with connection.cursor(row_factory=class_row(Circumstances)) as cursor:
-            now = cursor.execute(_EXPLAIN, values | {"cap": AHEAD_CAP}).fetchone()
         with connection.cursor(row_factory=class_row(Aftermath)) as cursor:
             aftermath = cursor.execute(_AFTERMATH, values).fetchone()
-    return JobDetails(job=found[0], runs=run_records, logs=lines, circumstances=now, aftermath=aftermath)
+        explanation = _explain(connection, job_id)
+    return JobDetails(job=found[0], runs=run_records, logs=lines, explanation=explanation, aftermath=aftermath)
 
 
 def read_in_order(connection: Connection, ids: Sequence[int]) -> list[JobRecord]:
     """The jobs with these ids, in their order; for use inside `reading`."""
     found = {job.id: job for job in _read(connection, list(ids))}
     return [found[id] for id in ids if id in found]
+
+
+def explain(connection: Connection, job_id: int) -> list[Reason]:
+    """Why a job waits, runs or has ended as it did, what matters most first; never empty, whatever the id."""
+    with reading(connection):
+        return _explain(connection, job_id)
+
+
+def _explain(connection: Connection, job_id: int) -> list[Reason]:
+    with connection.cursor(row_factory=class_row(Reason)) as cursor:
+        return cursor.execute(_EXPLAIN, {"id": job_id}).fetchall()
 
 
 def _find(connection: Connection, wanted: JobFilter, before: int | None, limit: int) -> list[int]:

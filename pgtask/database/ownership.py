@@ -82,8 +82,12 @@ def heartbeat(
     running: int,
     cpu_percent: float | None,
     rss_bytes: int | None,
+    quiet: bool = False,
 ) -> Beat:
-    """Renews the lease; learns what became of the jobs held, and how many suspects wait in these tasks and queues."""
+    """Renews the lease; learns what became of the jobs held, and how many suspects wait in these tasks and queues.
+
+    `quiet` tells that this worker has been told to take no more jobs.
+    """
     arguments = {
         "worker_id": worker_id,
         "ids": [pair[0] for pair in held],
@@ -93,6 +97,7 @@ def heartbeat(
         "running": running,
         "cpu_percent": cpu_percent,
         "rss_bytes": rss_bytes,
+        "quiet": quiet,
     }
     beat = Beat()
     for kind, id, attempt in connection.execute(_HEARTBEAT, arguments, prepare=True):

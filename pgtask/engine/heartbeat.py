@@ -34,9 +34,13 @@ class Heartbeat:
         queues: Sequence[str] | None,
         on_beat: Callable[[ownership.Beat], None],
         *,
+        quiet: Callable[[], bool] = lambda: False,
         pooled: bool = False,
     ) -> None:
-        """`held` reads the jobs in hand, `tasks` the names known; `on_beat` gets each answer, in this thread."""
+        """`held` reads the jobs in hand, `tasks` the names known, `quiet` whether no more jobs are to be taken.
+
+        `on_beat` gets each answer, in this thread.
+        """
         self._url = url
         self._pooled = pooled
         self._worker_id = worker_id
@@ -45,6 +49,7 @@ class Heartbeat:
         self._tasks = tasks
         self._queues = queues
         self._on_beat = on_beat
+        self._quiet = quiet
         self._stopped = threading.Event()
         self._asked = threading.Event()
         self._process = psutil.Process()
@@ -100,6 +105,7 @@ class Heartbeat:
             running=sum(mark.running for mark in marks),
             cpu_percent=cpu_percent,
             rss_bytes=rss_bytes,
+            quiet=self._quiet(),
         )
         self._on_beat(beat)
 

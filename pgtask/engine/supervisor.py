@@ -81,6 +81,7 @@ class Supervisor:
             team.tasks,
             options.queues,
             self._beat,
+            quiet=lambda: team.is_quiet,
             pooled=options.pooled,
         )
         upkeep = Upkeep(url, self._worker_id, options.lease, pooled=options.pooled)
@@ -200,6 +201,7 @@ class Supervisor:
             self._team.renew()
         elif number in (signal.SIGTSTP, signal.SIGCONT):
             self._keep_quiet()
+            self._heartbeat.hasten()
         elif number == signal.SIGUSR1:
             self._team.report()
 
@@ -212,6 +214,8 @@ class Supervisor:
         if self._team.ever_ready and not self._team.renewing and not self._said_ready:
             self._said_ready = True
             self._systemd.say(READY="1", STATUS=f"Worker {self._worker_id} serves.")
+            # Its row is to name the tasks at once: without them nobody can be told that a job waits for another worker.
+            heartbeat.hasten()
         # While the database is away the heart goes on beating in vain, which is no reason to be restarted.
         if heartbeat.alive:
             self._systemd.feed()

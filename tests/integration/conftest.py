@@ -142,3 +142,11 @@ def make_work(database: str, connection: psycopg.Connection) -> Iterator[Callabl
 def work(make_work: Callable[..., Work]) -> Work:
     """The connection of an executor whose worker lives."""
     return make_work()
+
+
+@pytest.fixture
+def standing_connection(database: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection in a transaction, for which no time passes until it commits."""
+    with psycopg.connect(database) as opened:
+        yield opened
+        opened.rollback()

@@ -12,7 +12,6 @@ from pgtask.database.listing import JobFilter
 from pgtask.model.status import JobStatus
 from tests import rows
 from tests.command_line import (
-    add_live_worker,
     add_run,
     answer,
     lines,
@@ -21,6 +20,7 @@ from tests.command_line import (
     run,
     start,
 )
+from tests.reasons import reasons
 from tests.rows import Connection, ago, insert
 
 DANGEROUS = "\x1b[31mred\x1b[0m\x07 \u202edesrever\nnext\tline \x9b2J"
@@ -169,12 +169,23 @@ def test_show_tells_all_about_an_ended_job(database: str, connection: Connection
         "INSERT INTO pgtask.job_logs (job_id, attempt, line, level, message) VALUES (5, 2, 1, 'info', 'hello')"
     )
     shown = on_terminal(database, "jobs", "show", "5")
-    for part in ("Job 5  failed", "→ pgtask jobs retry 5", "TimeoutError: slow", "ValueError: bad", "boom", "hello"):
+    for part in (
+        "Job 5  failed",
+        "Put it back: pgtask jobs retry 5",
+        "→ pgtask jobs explain 5",
+        "TimeoutError: slow",
+        "ValueError: bad",
+        "boom",
+        "hello",
+    ):
         assert part in shown
     found = answer(run(database, "jobs", "show", "5", "--json"))
     assert [run["error"] for run in found["runs"]] == ["slow", "bad\nvalue"]
     assert [line["message"] for line in found["logs"]] == ["hello"]
-    assert (found["explanation"], found["status"]) == (None, "failed")
+    assert [reason["code"] for reason in found["explanation"]] == [
+        *("failed", "ran_more_than_once", "attempt", "attempt"),
+    ]
+    assert found["status"] == "failed"
     plain = lines(run(database, "jobs", "show", "5"))
     assert ["status", "failed"] in plain
     assert [line[:3] for line in plain if line[0] == "run"] == [["run", "1", "failed"], ["run", "2", "failed"]]
@@ -224,40 +235,62 @@ def test_show_counts_retries_and_not_the_failure_after_the_last(
     assert re.search(rf"^Retries +{said}$", on_terminal(database, "jobs", "show", "5"), re.MULTILINE)
 
 
-def test_show_says_why_a_job_waits(database: str, connection: Connection) -> None:
-    def reason(id: int) -> str:
-        explanation = answer(run(database, "jobs", "show", str(id), "--json"))["explanation"]
-        return str(explanation["reason"])
+def test_explain_and_show_say_what_the_database_says(database: str, connection: Connection) -> None:
+    (id,) = insert(connection, "echo", queue="mail")
+    connection.execute("INSERT INTO pgtask.queues (name, paused_at, paused_by) VALUES ('mail', now(), 'dana')")
+    told = [(reason.code, reason.blocking, reason.details.keys()) for reason in reasons(connection, id)]
+    assert [code for code, _, _ in told] == ["queue_paused", "no_worker", "next"]
 
-    first, second = insert(connection, "echo", queue="q", count=2)
-    (later,) = insert(connection, "echo", queue="q", scheduled_at=ago(-600))
-    (urgent,) = insert(connection, "echo", queue="q", priority=2, scheduled_at=ago(-1))
-    assert reason(later) == "not_due"
-    assert reason(first) == "no_worker"
+    page = answer(run(database, "jobs", "explain", str(id), "--json"))
+    assert [(item["code"], item["blocking"], item["details"].keys()) for item in page["items"]] == told
+    assert page["next_cursor"] is None
+    shown = answer(run(database, "jobs", "show", str(id), "--json"))["explanation"]
+    assert [item["position"] for item in shown] == [1, 2, 3]
+    plain = lines(run(database, "jobs", "explain", str(id)))
+    assert [line[:2] for line in plain] == [["1", "queue_paused"], ["2", "no_worker"], ["3", "next"]]
+    assert [line[2] for line in plain] == ["blocking", "blocking", ""]
+    assert plain[1][3] == "No worker is alive. Start one: pgtask worker"
+    assert ["explanation", "no_worker", plain[1][3]] in lines(run(database, "jobs", "show", str(id)))
 
-    dead = add_live_worker(connection, expires_at=ago(1))
-    assert reason(first) == "no_worker"
-    worker = add_live_worker(connection, queues=["other"])
-    assert reason(first) == "queue_unserved"
-    connection.execute("UPDATE pgtask.workers SET queues = NULL WHERE id = %s", [worker])
-    assert reason(first) == "task_unknown"
-    connection.execute("INSERT INTO pgtask.tasks (name) VALUES ('echo')")
-    assert reason(first) == "next"
-    assert reason(second) == "jobs_ahead"
-    connection.execute("UPDATE pgtask.jobs SET scheduled_at = now() WHERE id = %s", [urgent])
-    assert "1 job is ahead" in run(database, "jobs", "show", str(first)).stdout
-    connection.execute("UPDATE pgtask.jobs SET suspect = true WHERE id = %s", [second])
-    assert reason(second) == "suspect"
-    connection.execute("UPDATE pgtask.tasks SET last_seen_at = now() - interval '1 day'")
-    assert reason(first) == "task_unknown"
 
-    connection.execute("INSERT INTO pgtask.queues (name, paused_at, paused_by) VALUES ('q', now(), 'dana')")
-    assert reason(first) == "queue_paused"
-    assert "by dana" in run(database, "jobs", "show", str(first)).stdout
+def test_explain_is_wrapped_on_a_terminal_but_for_commands(database: str, connection: Connection) -> None:
+    queue = "a-queue-with-a-rather-long-name"
+    (id,) = insert(connection, "echo", queue=queue)
+    connection.execute("INSERT INTO pgtask.queues (name, paused_at, paused_by) VALUES (%s, now(), 'dana')", [queue])
 
-    for owner, said in ((worker, "running"), (dead, "worker_lost"), (99, "worker_lost")):
-        (id,) = insert(connection, "echo", status="running", attempt=1, started_at=ago(1), worker_id=owner)
-        assert reason(id) == said
+    shown = on_terminal(database, "jobs", "explain", str(id), columns=60).splitlines()
+
+    assert shown[0].startswith(f"Queue {queue} has been paused for")
+    assert shown[-4:] == [
+        f"pgtask queues resume {queue}",
+        "✗ No worker is alive. Start one: pgtask worker",
+        "· It is the first in line of queue",
+        f"  {queue}.",
+    ]
+    assert all(len(line) <= 60 for line in shown)
+    top = on_terminal(database, "jobs", "show", str(id), columns=60)
+    assert f"→ pgtask jobs explain {id}\n" in top
+
+
+def test_explain_shows_nothing_dangerous(database: str, connection: Connection) -> None:
+    (id,) = insert(connection, "echo", queue=DANGEROUS)
+    for command in ("explain", "show"):
+        shown = on_terminal(database, "jobs", command, str(id))
+        assert "\x07" not in shown
+        assert "\u202e" not in shown
+
+
+def test_explain_of_a_job_that_nobody_knows(database: str, connection: Connection) -> None:
+    result = run(database, "jobs", "explain", "5")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr == "Error: There is no job 5, and there never was one.\n"
+    (id,) = insert(connection, "echo")
+    connection.execute("DELETE FROM pgtask.jobs")
+    assert "its id was given out once" in run(database, "jobs", "explain", str(id)).stderr
+    result = run(database, "jobs", "explain", str(id), "--json")
+    assert result.exit_code == 3
+    (item,) = json.loads(result.stdout)["items"]
+    assert item["code"] == "not_found"
 
 
 def test_an_unknown_job_is_not_found(database: str) -> None:

@@ -251,6 +251,8 @@ OWN_SQL: list[tuple[LiteralString, str]] = [
     ("DELETE FROM pgtask.schedules", ""),
     ("DELETE FROM pgtask.schedule_ticks", "WO"),
     ("SELECT pgtask.retry(1)", "O"),
+    ("SELECT text FROM pgtask.explain(1)", "WRO"),
+    ("SELECT pgtask.ageing_step(), pgtask.last_job_id()", "WRO"),
     ("SELECT pgtask.notify_rewind('q', 1::smallint, now())", "W"),
     ("SELECT pgtask.drop_expired_partition()", "WO"),
     ("SELECT pgtask.add_partition('2001-01-01 00:00+00', '2001-01-02 00:00+00')", "WO"),

@@ -6,7 +6,42 @@ from datetime import UTC, datetime, timedelta, timezone
 from pgtask.model.job import JobRecord
 from pgtask.model.serialise import instant_as_text, job_as_json, page_as_json, statistics_as_json
 from pgtask.model.statistics import Statistics, Tally, total
-from tests.unit.test_explanation import JOB
+
+NOW = datetime.now(UTC)
+
+JOB = JobRecord(
+    id=1,
+    task="echo",
+    queue="mail",
+    payload={},
+    priority=1,
+    status="pending",
+    attempt=0,
+    retry_count=0,
+    crash_count=0,
+    max_retries=None,
+    retry_strategy=None,
+    retry_delay=None,
+    max_retry_delay=None,
+    timeout=None,
+    unique_key=None,
+    tags=None,
+    traceparent=None,
+    created_at=NOW,
+    scheduled_at=NOW,
+    started_at=None,
+    finished_at=None,
+    worker_id=None,
+    executor=None,
+    progress=None,
+    progress_message=None,
+    cancel_requested_at=None,
+    outcome=None,
+    result=None,
+    error_type=None,
+    error=None,
+    traceback=None,
+)
 
 
 def test_a_job_begins_with_the_fields_that_the_api_promises() -> None:

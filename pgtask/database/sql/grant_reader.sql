@@ -6,5 +6,12 @@ BEGIN
                     pgtask.queues, pgtask.workers, pgtask.leader, pgtask.stats_minute, pgtask.schedules, pgtask.schedule_ticks,
                     pgtask.declarations, pgtask.queue_sizes, pgtask.limits, pgtask.limit_holds, pgtask.unique_keys,
                     pgtask.circuits, pgtask.circuit_tallies, pgtask.resolutions TO {role};
+    GRANT EXECUTE ON FUNCTION pgtask.explain_span, pgtask.explain_moment, pgtask.explain_instant,
+                              pgtask.explain_since, pgtask.explain_took, pgtask.explain_count, pgtask.explain_list, pgtask.explain_quoted,
+                              pgtask.explain_error, pgtask.explain_worker, pgtask.explain_fate, pgtask.ageing_step,
+                              pgtask.last_job_id, pgtask.explain_orders, pgtask.explain_workers, pgtask.explain_rate,
+                              pgtask.explain_limits, pgtask.explain_lanes, pgtask.explain_turn, pgtask.explain_waiting,
+                              pgtask.explain_running, pgtask.explain_ended, pgtask.explain_origin, pgtask.explain_history,
+                              pgtask.explain TO {role};
 END
 $$;

@@ -17,5 +17,12 @@ BEGIN
                               pgtask.notify_rewind, pgtask.cancel, pgtask.add_partition, pgtask.drop_expired_partition,
                               pgtask.rate_room, pgtask.within_limits, pgtask.claim_limited, pgtask.repair_limits, pgtask.copy_dead_letter,
                               pgtask.report_outcomes, pgtask.repair_circuits, pgtask.pace_retries TO {role};
+    GRANT EXECUTE ON FUNCTION pgtask.explain_span, pgtask.explain_moment, pgtask.explain_instant,
+                              pgtask.explain_since, pgtask.explain_took, pgtask.explain_count, pgtask.explain_list, pgtask.explain_quoted,
+                              pgtask.explain_error, pgtask.explain_worker, pgtask.explain_fate, pgtask.ageing_step,
+                              pgtask.last_job_id, pgtask.explain_orders, pgtask.explain_workers, pgtask.explain_rate,
+                              pgtask.explain_limits, pgtask.explain_lanes, pgtask.explain_turn, pgtask.explain_waiting,
+                              pgtask.explain_running, pgtask.explain_ended, pgtask.explain_origin, pgtask.explain_history,
+                              pgtask.explain TO {role};
 END
 $$;

@@ -1,5 +1,6 @@
 -- Renews this worker's lease and compares notes: of the jobs held here, which are no longer its own (lost) and which are to be
 -- cancelled; and how many suspects (see claim_suspects.sql; at most 10) wait for somebody who knows their task. No row of kind alive means that the worker was declared dead and must start anew.
+-- Its tasks, told once an executor is ready, and since when it takes no jobs (quiet) are for whoever asks why a job waits.
 -- live_since begins again when the lease had run out, so that a worker back from an outage does not rescue at once.
 -- The jobs are not joined by id, see complete_jobs.sql. Locks its own workers row. Index: workers_pkey, jobs_pkey once per
 -- job held, jobs_suspect.
@@ -8,7 +9,9 @@ WITH beat AS (
        SET heartbeat_at = now(),
            live_since = CASE WHEN w.expires_at < now() THEN now() ELSE w.live_since END,
            expires_at = now() + make_interval(secs => w.lease),
-           running = %(running)s::int4, cpu_percent = %(cpu_percent)s::float4, rss_bytes = %(rss_bytes)s::int8
+           running = %(running)s::int4, cpu_percent = %(cpu_percent)s::float4, rss_bytes = %(rss_bytes)s::int8,
+           tasks = coalesce(nullif(%(tasks)s::text[], '{}'), w.tasks),
+           quiet_at = CASE WHEN %(quiet)s::bool THEN coalesce(w.quiet_at, now()) END
      WHERE w.id = %(worker_id)s::int4 AND w.dead_at IS NULL
     RETURNING w.stopping_at
 ), mine AS MATERIALIZED (
