@@ -81,6 +81,7 @@ class Supervisor:
             team.tasks,
             options.queues,
             self._beat,
+            size=team.size,
             pooled=options.pooled,
         )
         upkeep = Upkeep(url, self._worker_id, options.lease, pooled=options.pooled)
@@ -137,8 +138,8 @@ class Supervisor:
             pid=os.getpid(),
             version=__version__,
             queues=options.queues,
-            executors=options.processes,
-            slots=options.processes * options.slots,
+            executors=options.executors.least,
+            slots=options.executors.least * options.first_slots,
             lease=options.lease,
         )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pgtask import config
-from pgtask.config import Settings, load_settings, mask_secrets
+from pgtask.config import Settings, available_cores, load_settings, mask_secrets
 from pgtask.model.errors import ConfigurationError
 
 
@@ -24,7 +24,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert settings.database_url is None
     assert settings.home == tmp_path / ".pgtask"
     assert settings.queues is None
-    assert settings.processes >= 1
+    assert settings.processes == available_cores()
     assert (settings.concurrency, settings.lease, settings.poll, settings.grace) == (10, 30, 1, 30)
     assert settings.listen
     assert (settings.log_level, settings.log_format) == ("info", "auto")

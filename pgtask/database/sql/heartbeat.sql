@@ -8,6 +8,7 @@ WITH beat AS (
        SET heartbeat_at = now(),
            live_since = CASE WHEN w.expires_at < now() THEN now() ELSE w.live_since END,
            expires_at = now() + make_interval(secs => w.lease),
+           executors = coalesce(%(executors)s::int4, w.executors), slots = coalesce(%(slots)s::int4, w.slots),
            running = %(running)s::int4, cpu_percent = %(cpu_percent)s::float4, rss_bytes = %(rss_bytes)s::int8
      WHERE w.id = %(worker_id)s::int4 AND w.dead_at IS NULL
     RETURNING w.stopping_at
