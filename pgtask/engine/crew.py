@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import NamedTuple
 
 from pgtask.model.bounds import Bounds
@@ -32,31 +33,28 @@ class Crew:
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self.wanted = bounds.least
-        self._short_since: float | None = None
-        self._spare_since: float | None = None
+        self._short_since = self._spare_since = inf
 
     def advise(self, now: float, loads: Sequence[Load], free_cores: float) -> int:
         """1 when another executor should start, -1 when one may be stopped, else 0; `loads` of those that serve.
 
-        Whoever follows the advice changes `wanted`. As long as fewer serve than are wanted, there is none.
+        Whoever acts on it calls `follow`. As long as fewer serve than are wanted, there is none.
         """
         short = spare = False
         if loads and len(loads) >= self.wanted:
             short = self._short(loads, free_cores)
             spare = not short and self._spare(loads)
-        self._short_since = (self._short_since or now) if short else None
-        self._spare_since = (self._spare_since or now) if spare else None
-        if self._short_since is not None and now - self._short_since >= SHORT_FOR:
-            self._short_since = None
+        # Since when each has been so without a break.
+        self._short_since = min(self._short_since, now) if short else inf
+        self._spare_since = min(self._spare_since, now) if spare else inf
+        if now - self._short_since >= SHORT_FOR:
             return 1
-        if self._spare_since is not None and now - self._spare_since >= SPARE_FOR:
-            return -1
-        return 0
+        return -1 if now - self._spare_since >= SPARE_FOR else 0
 
     def follow(self, advice: int) -> None:
-        """Notes that the advice was followed; the next to be spared has its own time."""
+        """Notes that the advice was followed; the time for the next begins anew."""
         self.wanted += advice
-        self._spare_since = None
+        self._short_since = self._spare_since = inf
 
     def _short(self, loads: Sequence[Load], free_cores: float) -> bool:
         if self.wanted >= self._bounds.most or not all(load.saturated for load in loads):

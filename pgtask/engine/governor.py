@@ -56,35 +56,33 @@ class Governor:
         self._readings: list[Reading] = []
         self._held, self._hold = 0, _SHORTEST_HOLD
         self._idle = 0
-        self._working = False
+        self._waited = False
         # Jobs wait and more slots here would be of no use, or not be allowed.
         self.saturated = False
 
     def decide(self, reading: Reading) -> int:
         """How many slots there are to be now."""
-        if reading.waiting:
-            self._idle = 0
-            # During the first one the work has only come.
-            if self._working:
-                self._work(reading)
-            self._working = True
-        else:
+        # During the first one the work has only come.
+        fresh, self._waited = not self._waited, reading.waiting
+        if not reading.waiting:
             self._rest()
+        elif not fresh:
+            self._work(reading)
         growing = self._step is not None and self._step.slots < self.slots
-        self.saturated = reading.waiting and not growing
+        self.saturated = reading.waiting and not fresh and not growing
         return self.slots
 
     def _rest(self) -> None:
         """Nothing waits: what ended says nothing about the slots, and in the long run they are too many."""
         self._step = None
         self._readings.clear()
-        self._working = False
         self._idle += 1
         if self._idle >= _IDLE_READINGS and self.slots > self._first:
             self._idle = 0
             self.slots = max(self._first, int(self.slots * _SHRINKAGE))
 
     def _work(self, reading: Reading) -> None:
+        self._idle = 0
         # What is older says little about now.
         self._readings = [*self._readings[-_READINGS + 1 :], reading]
         busy = reading.cpu / reading.seconds

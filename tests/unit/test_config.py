@@ -8,6 +8,7 @@ import pytest
 
 from pgtask import config
 from pgtask.config import Settings, available_cores, load_settings, mask_secrets
+from pgtask.model.bounds import Bounds
 from pgtask.model.errors import ConfigurationError
 
 
@@ -90,6 +91,9 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
         ("pooled", "yes", True),
         ("listen", "TRUE", True),
         ("processes", "4", 4),
+        ("concurrency", "auto", Bounds(1, 100)),
+        ("concurrency", " AUTO:2-7 ", Bounds(2, 7)),
+        ("processes", "auto", Bounds(1, available_cores())),
         ("log_level", "DEBUG", "debug"),
         ("database_url", "host=/tmp dbname=x", "host=/tmp dbname=x"),
         ("database_url", "postgres://u@h/d", "postgres://u@h/d"),
