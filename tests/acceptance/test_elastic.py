@@ -6,6 +6,7 @@ import signal
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.acceptance.fleet import Make, Worker
 from tests.checker import check
@@ -43,17 +44,30 @@ def jobs_of(scene: Scene, worker: Worker) -> list[int]:
     return sorted(started.count(process.pid) for process in worker.executors())
 
 
-def test_jobs_that_wait_get_many_slots_and_all_run(
-    database: str, make_worker: Make, scene: Scene, connection: Connection
+@pytest.mark.parametrize("task", ["meet", "meet_async"])
+def test_as_many_slots_come_as_there_may_be_while_jobs_wait_for_one(
+    task: str, database: str, make_worker: Make, scene: Scene, connection: Connection
 ) -> None:
-    id = make_worker(app=APP, concurrency=[1, 50], lease=1.5, log_level="debug").ready()
+    """Each job waits until fifty are there."""
+    id = make_worker(app="tests.acceptance.apps.crowd", concurrency=[1, 50], lease=1.5, grace=60.0).ready()
     assert shown(database, id) == (1, 10)
 
-    ids = insert(connection, "wait", {"seconds": 0.3}, count=900)
-    eventually(lambda: shown(database, id) == (1, 50), 30)
+    ids = insert(connection, task, {"count": 50}, count=50)
+    eventually(lambda: all_ended(connection, ids), 50)
+
+    eventually(lambda: shown(database, id) == (1, 50))
+    assert {run["status"] for run in check(connection, scene, ids, faultless=True)} == {"completed"}
+
+
+def test_jobs_that_wait_get_more_slots_and_never_more_than_may_be(
+    make_worker: Make, scene: Scene, connection: Connection
+) -> None:
+    make_worker(app=APP, concurrency=[1, 25], lease=60.0, log_level="debug")
+
+    ids = insert(connection, "wait", {"seconds": 0.3}, count=400)
     eventually(lambda: all_ended(connection, ids), 60)
 
-    assert most_at_once(scene) == 50
+    assert 10 < most_at_once(scene) <= 25
     assert {run["status"] for run in check(connection, scene, ids, faultless=True)} == {"completed"}
 
 
