@@ -24,6 +24,25 @@ def waits(seconds: float, cpu: float = 0.0) -> Machine:
     return second
 
 
+def really_waits(seconds: float) -> Machine:
+    """Jobs that each take so long from the moment at which their slot is there."""
+    ends: list[float] = []
+    clock = 0.0
+
+    def second(slots: int) -> tuple[float, int]:
+        nonlocal clock
+        ends.extend([clock + seconds] * (slots - len(ends)))
+        clock += 1.0
+        ended = 0
+        for slot in range(len(ends)):
+            while ends[slot] <= clock:
+                ends[slot] += seconds
+                ended += 1
+        return 0.0, ended
+
+    return second
+
+
 def computes(seconds: float) -> Machine:
     return waits(0.0, seconds)
 
@@ -47,18 +66,21 @@ def test_jobs_that_wait_get_slots_up_to_the_most() -> None:
     assert run(governor, waits(0.05), 6) == [10, 20, 40, 80, 100, 100]
 
 
-@pytest.mark.parametrize("seconds", [0.05, 0.3, 0.5, 1.0, 1.9, 2.5, 10.0, 3600.0])
+@pytest.mark.parametrize("seconds", [0.05, 0.3, 0.5, 0.7, 1.0, 1.3, 1.5, 1.9, 2.2, 2.5, 3.1, 10.0, 3600.0])
 def test_they_do_however_long_they_take(seconds: float) -> None:
+    """Those of the new slots end only after a while, and all that began together end together."""
+    found = run(Governor(Bounds(1, 100), 10), really_waits(seconds), 20)
+
+    assert found[-1] == 100
+    assert [before > after for before, after in pairwise(found)].count(True) <= 1
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.4, 60.0])
+def test_jobs_that_compute_share_as_few_as_may_be(seconds: float) -> None:
     governor = Governor(Bounds(1, 100), 10)
 
-    assert run(governor, waits(seconds), 20)[-1] == 100
-
-
-def test_jobs_that_compute_share_as_few_as_may_be() -> None:
-    governor = Governor(Bounds(1, 100), 10)
-
-    assert run(governor, computes(0.02), 8) == [10, 7, 5, 3, 2, 1, 1, 1]
-    assert run(Governor(Bounds(4, 100), 10), computes(0.02), 8)[-1] == 4
+    assert run(governor, computes(seconds), 8) == [10, 7, 5, 3, 2, 1, 1, 1]
+    assert run(Governor(Bounds(4, 100), 10), computes(seconds), 8)[-1] == 4
 
 
 def test_jobs_that_do_both_get_as_many_as_keep_one_core_at_work() -> None:
@@ -70,6 +92,13 @@ def test_jobs_that_do_both_get_as_many_as_keep_one_core_at_work() -> None:
     assert min(found[5:]) >= 18
     assert max(found) <= 30
     assert len(set(found[10:])) == 1, "it has settled"
+
+
+def test_it_does_not_grow_beyond_what_the_core_can_do() -> None:
+    found = run(Governor(Bounds(1, 100), 10), waits(0.03, 0.002), 30)
+
+    # 16 keep it at work all the time.
+    assert 12 <= found[-1] <= max(found) <= 16
 
 
 def test_slots_that_bring_no_more_jobs_are_taken_back() -> None:
@@ -112,14 +141,14 @@ def test_what_grew_goes_back_when_nothing_has_waited_for_long() -> None:
 
 
 def test_a_moment_without_work_is_no_judgement() -> None:
-    """The jobs ran out just as more slots were there, so that fewer ended."""
+    """The jobs ran out just as more slots were there, and those that came next take longer."""
     governor = Governor(Bounds(1, 100), 10)
     run(governor, waits(0.05), 2)
     assert governor.slots == 20
 
     governor.decide(Reading(1.0, 0.1, 3, waiting=False, free=True))
 
-    assert run(governor, waits(0.05), 2) == [20, 40]
+    assert run(governor, waits(0.5), 2) == [20, 40]
 
 
 def test_where_others_keep_the_cores_busy_what_computes_does_not_seem_to_wait() -> None:

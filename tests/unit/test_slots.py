@@ -352,8 +352,9 @@ def test_fewer_slots_interrupt_nothing_and_begin_nothing(
     first = [attempt for name in names for attempt in bench.submit(name, 6 // len(names))]
     eventually(lambda: len(bench.slots.running()) == 6)
 
-    bench.slots.resize(3)
     second = [attempt for name in seconds for attempt in bench.submit(name, 12 // len(names))]
+    bench.slots.resize(3)
+    bench.slots.submit(bench.slots.withdraw(), again=True)
     assert set(bench.slots.running()) == set(first), "those that run go on"
     assert not bench.slots.idle()
     gate.set()
@@ -394,6 +395,7 @@ def test_threads_that_are_too_many_end(app: PgTask, gate: threading.Event) -> No
     bench.submit("hold", 8)
     eventually(lambda: len(bench.slots.running()) == 8)
     bench.slots.resize(2)
+    assert bench.slots.idle(), "no attempt waits for a slot"
     gate.set()
     bench.take(8)
 
