@@ -92,11 +92,11 @@ class Governor:
             self._go(busy, ROOM if reading.free else _SCANT_ROOM)
 
     def _rate(self) -> float | None:
-        # Jobs per second since the last step, if enough have ended; without the reading in which the step took effect.
-        if sum(reading.ended for reading in self._readings) < max(_EVIDENCE, 2 * self.slots):
+        # Jobs per second since the last step, if enough have ended; the first for each slot began before it.
+        ended = sum(reading.ended for reading in self._readings)
+        if ended < max(_EVIDENCE, 2 * self.slots):
             return None
-        told = self._readings[1:] or self._readings
-        return sum(reading.ended for reading in told) / sum(reading.seconds for reading in told)
+        return ended / sum(reading.seconds for reading in self._readings)
 
     def _pays(self, step: Step, busy: float) -> bool:
         """Whether the last step was right, so that another may follow; one that was wrong is taken back."""

@@ -331,9 +331,10 @@ def test_more_slots_begin_more_attempts_at_once(names: tuple[str, ...], app: PgT
     assert {attempt.id for attempt in bench.take(12)} == {attempt.id for attempt in handed_in}
 
 
+@pytest.mark.parametrize("withdrawn", [False, True])
 @pytest.mark.parametrize("names", KINDS)
 def test_fewer_slots_interrupt_nothing_and_begin_nothing(
-    names: tuple[str, ...], app: PgTask, gate: threading.Event
+    names: tuple[str, ...], withdrawn: bool, app: PgTask, gate: threading.Event
 ) -> None:
     """Six run when three are to: what ends is followed by nothing until they are two, then by one at a time."""
     later = threading.Event()
@@ -354,7 +355,8 @@ def test_fewer_slots_interrupt_nothing_and_begin_nothing(
 
     second = [attempt for name in seconds for attempt in bench.submit(name, 12 // len(names))]
     bench.slots.resize(3)
-    bench.slots.submit(bench.slots.withdraw(), again=True)
+    if withdrawn:
+        bench.slots.submit(bench.slots.withdraw(), again=True)
     assert set(bench.slots.running()) == set(first), "those that run go on"
     assert not bench.slots.idle()
     gate.set()
