@@ -72,13 +72,13 @@ def test_jobs_that_wait_get_more_slots_and_never_more_than_may_be(
 
 
 def test_jobs_that_compute_get_none(make_worker: Make, scene: Scene, connection: Connection) -> None:
-    worker = make_worker(app=APP, concurrency=[1, 50], lease=60.0, log_level="debug")
+    worker = make_worker(app=APP, concurrency=[1, 50], lease=60.0, grace=60.0, log_level="debug")
 
-    ids = insert(connection, "compute", {"seconds": 0.02}, count=250)
+    ids = insert(connection, "compute", {"seconds": 0.12}, count=80)
     eventually(lambda: all_ended(connection, ids), 60)
 
-    # Where other processes keep the machine busy they cannot be told apart so soon: then it tries some, and is sorry.
-    assert most_at_once(scene) <= 20
+    # So few end in a second that only the time of processors tells. Where others take some of it, it may try a few.
+    assert most_at_once(scene) <= 15
     assert {run["status"] for run in check(connection, scene, ids, faultless=True)} == {"completed"}
     assert worker.stop() == 0
 
