@@ -52,8 +52,11 @@ class Staffing:
         return spare
 
     def size(self, executors: Sequence[ExecutorProcess]) -> tuple[int, int] | None:
-        """How many executors serve jobs and how many slots they have; None where that never changes."""
+        """How many executors serve jobs and how many slots they have; None where that never changes, or none does."""
         if self._as_large:
             return None
         serving = [executor for executor in executors if executor.kind != Kind.SUSPECTS and not executor.retired]
+        if not serving:
+            # Not yet, not at the moment or no more: what was told before says more about the worker.
+            return None
         return len(serving), sum(executor.load.slots for executor in serving)

@@ -74,7 +74,7 @@ class Team:
         return executors[0].tasks
 
     def size(self) -> tuple[int, int] | None:
-        """How many executors and slots there are now; None where that never changes."""
+        """How many executors and slots there are now; None for as many as before."""
         return self._staffing.size(list(self.executors))
 
     def suspects_wait(self, count: int) -> None:
