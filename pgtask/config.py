@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pgtask.model import setting
+from pgtask.model.bounds import Bounds
 from pgtask.model.destination import HostRule, parse_network
 from pgtask.model.errors import ConfigurationError
 
@@ -24,6 +25,8 @@ LOG_FORMATS = ("auto", "text", "json")
 SMTP_TLS = ("starttls", "tls", "none")
 SECRETS = frozenset({"smtp_password"})
 """Settings that are never shown; in database_url only the password is hidden."""
+AUTO_SLOTS = 100
+"""The most slots that concurrency = auto gives an executor."""
 
 
 def available_cores() -> int:
@@ -45,8 +48,10 @@ class Settings:
     """Directory of the embedded server."""
     queues: tuple[str, ...] | None = None
     """Queues a worker serves; None means all."""
-    processes: int = field(default_factory=available_cores)
-    concurrency: int = 10
+    processes: int | Bounds = field(default_factory=available_cores)
+    """Executors; bounds mean as many as the backlog asks for."""
+    concurrency: int | Bounds = 10
+    """Slots in each; bounds mean as many as its jobs put to use."""
     isolation: str = "thread"
     """thread: an executor runs many jobs side by side; process: each runs one at a time."""
     lease: float = 30.0
@@ -191,8 +196,8 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "app": setting.text,
     "home": setting.path,
     "queues": setting.list_of("queue", "mail,default"),
-    "processes": setting.positive,
-    "concurrency": setting.positive,
+    "processes": setting.positive_or_auto(available_cores),
+    "concurrency": setting.positive_or_auto(lambda: AUTO_SLOTS),
     "isolation": setting.one_of("thread", "process"),
     "lease": setting.positive_duration,
     "poll": setting.positive_duration,

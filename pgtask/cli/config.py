@@ -11,6 +11,7 @@ import click
 from pgtask.cli.context import settings
 from pgtask.cli.output import Column, json_option, print_json, print_table
 from pgtask.config import SECRETS, Settings, mask_secrets
+from pgtask.model.bounds import Bounds
 from pgtask.model.wording import duration
 
 DURATIONS = frozenset({"lease", "poll", "grace", "kill_after"})
@@ -88,7 +89,7 @@ def _settings(given: Settings) -> list[Setting]:
         value = getattr(given, field.name)
         if isinstance(value, tuple):
             value = list(value)
-        elif isinstance(value, Path):
+        elif isinstance(value, (Path, Bounds)):
             value = str(value)
         elif field.name == "database_url" and value is not None:
             value = mask_secrets(value)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgtask.cli import parameters
 from pgtask.cli.context import State, database, settings
 from pgtask.cli.output import on_terminal, print_fields, styled
 from pgtask.config import LOG_LEVELS, mask_secrets
@@ -26,8 +25,8 @@ _SAMPLES: dict[Any, Any] = {"string": "hi", "integer": 1, "number": 1.5, "boolea
 @click.command()
 @click.option("-A", "--app", metavar="MODULE:NAME", help="Application; the built-in tasks unless given.")
 @click.option("-q", "--queues", metavar="A,B", help="Queues to serve; all unless given.")
-@click.option("--processes", type=parameters.positive, metavar="NUMBER", help="Executors; one per core unless given.")
-@click.option("-c", "--concurrency", type=parameters.positive, metavar="NUMBER", help="Jobs at once in each; 10.")
+@click.option("--processes", metavar="NUMBER|auto", help="Executors; one per core unless given.")
+@click.option("-c", "--concurrency", metavar="NUMBER|auto", help="Jobs at once in each; 10 unless given.")
 @click.option("--pooled", is_flag=True, default=None, help="The database is behind a transaction pooler (PgBouncer).")
 @click.option(
     "--log-level",

@@ -13,8 +13,8 @@ from pgtask.config import LOG_FORMATS, LOG_LEVELS
 @click.option("-A", "--app", metavar="MODULE:NAME", help="Application; else the built-in tasks.")
 @click.option("-q", "--queues", metavar="A,B", help="Queues to serve; all unless given.")
 @click.option("--strict", is_flag=True, default=None, help="Serve the queues in this order, not by their weights.")
-@click.option("--processes", type=parameters.positive, metavar="NUMBER", help="Executors; one per core unless given.")
-@click.option("-c", "--concurrency", type=parameters.positive, metavar="NUMBER", help="Jobs at once in each; 10.")
+@click.option("--processes", metavar="NUMBER|auto", help="Executors; one per core unless given.")
+@click.option("-c", "--concurrency", metavar="NUMBER|auto", help="Jobs at once in each; 10 unless given.")
 @click.option(
     "--isolation",
     type=click.Choice(["thread", "process"]),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.rows import tuple_row
 
-from pgtask.database import statements
+from pgtask.database import copying, statements
 from pgtask.database.admission import queue_full
 from pgtask.database.reading import job_cursor
 from pgtask.model.dead_letter import DeadLetter
@@ -24,9 +23,6 @@ _FIND_UNIQUE = statements.load("find_unique_job")
 _PAYLOAD_LIMIT = statements.load("payload_limit")
 _SIZE_EXCEEDED = statements.load("size_exceeded")
 _MAY_CHOOSE_IDS = statements.load("may_choose_ids")
-_RESERVE_IDS = statements.load("reserve_job_ids")
-_COPY = statements.load("copy_jobs")
-_INSTANT = statements.load("current_instant")
 _CANCEL = statements.load("cancel_jobs")
 _RETRY = statements.load("retry_jobs")
 _READ = statements.load("read_job")
@@ -188,7 +184,7 @@ def enqueue_many(connection: psycopg.Connection[Any], job: NewJob, payloads: Seq
             room = {"queue": job.queue, "count": len(payloads)}
             _check_room(job, len(payloads), _one(connection, _SIZE_EXCEEDED, room))
             if _one(connection, _MAY_CHOOSE_IDS, {}):
-                return _copy(cursor, job, payloads)
+                return copying.copy(cursor, job, payloads)
             return [id for part in _parts(payloads) for id in _insert(cursor, job, part)]
     except _REFUSALS as error:
         raise _refused(error) from error
@@ -217,51 +213,6 @@ def _insert(cursor: psycopg.Cursor[Any], job: NewJob, payloads: Sequence[str]) -
         if ids or not payloads:
             return ids
         _check_room(job, len(payloads), _one(cursor.connection, _SIZE_EXCEEDED, room))
-
-
-def _copy(cursor: psycopg.Cursor[Any], job: NewJob, payloads: Sequence[str]) -> list[int]:
-    cursor.execute(_RESERVE_IDS, {"count": len(payloads)})
-    ids: list[int] = [row[0] for row in cursor]
-    due = job.scheduled_at or _instant(cursor, job.delay or 0.0)
-    start_by = _instant(cursor, job.expires) if job.start_by is None and job.expires is not None else job.start_by
-    shared = (
-        job.queue,
-        job.priority,
-        due,
-        job.max_retries,
-        job.retry_strategy,
-        job.retry_delay,
-        job.max_retry_delay,
-        job.timeout,
-        list(job.tags) or None,
-        job.traceparent,
-        job.concurrency_key,
-        start_by,
-    )
-    tail = _copy_line(shared)
-    task = _copy_line((job.task,))
-    with cursor.copy(_COPY) as copy:
-        for start in range(0, len(ids), 1000):
-            lines = zip(ids[start : start + 1000], payloads[start : start + 1000], strict=True)
-            copy.write("".join(f"{id}\t{task}\t{_copy_text(text)}\t{tail}\n" for id, text in lines))
-    return ids
-
-
-def _instant(cursor: psycopg.Cursor[Any], delay: float) -> datetime | None:
-    cursor.execute(_INSTANT, {"delay": delay})
-    return (cursor.fetchone() or (None,))[0]
-
-
-def _copy_line(values: tuple[Any, ...]) -> str:
-    return "\t".join("\\N" if value is None else _copy_text(value) for value in values)
-
-
-def _copy_text(value: Any) -> str:
-    if isinstance(value, list):
-        quoted = (str(item).replace("\\", "\\\\").replace('"', '\\"') for item in value)
-        value = "{" + ",".join(f'"{item}"' for item in quoted) + "}"
-    text = str(value)
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def _arguments(job: NewJob) -> dict[str, Any]:

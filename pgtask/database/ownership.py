@@ -79,6 +79,7 @@ def heartbeat(
     *,
     tasks: Sequence[str] = (),
     queues: Sequence[str] | None = None,
+    size: tuple[int, int] | None = None,
     running: int,
     cpu_percent: float | None,
     rss_bytes: int | None,
@@ -87,13 +88,17 @@ def heartbeat(
     """Renews the lease; learns what became of the jobs held, and how many suspects wait in these tasks and queues.
 
     `quiet` tells that this worker has been told to take no more jobs.
+    `size` is how many executors and slots there are; None leaves what was told before.
     """
+    executors, slots = size or (None, None)
     arguments = {
         "worker_id": worker_id,
         "ids": [pair[0] for pair in held],
         "attempts": [pair[1] for pair in held],
         "tasks": list(tasks),
         "queues": None if queues is None else list(queues),
+        "executors": executors,
+        "slots": slots,
         "running": running,
         "cpu_percent": cpu_percent,
         "rss_bytes": rss_bytes,

@@ -14,6 +14,7 @@ from pgtask.engine import classify
 from pgtask.engine.attempt import Attempt
 from pgtask.engine.handler import Handlers
 from pgtask.engine.marks import Marks
+from pgtask.engine.permits import Permits
 from pgtask.model.verdict import JobCancelled, JobTimeout
 from pgtask.observability.logging import current_attempt
 
@@ -32,7 +33,7 @@ class EventLoop:
         handlers: Handlers,
         marks: Marks,
         slots: int,
-        permits: SimpleQueue[None] | None,
+        permits: Permits | None,
         on_end: Callable[[Attempt], None],
     ) -> None:
         """`on_end` is called in the loop's thread."""
@@ -57,6 +58,15 @@ class EventLoop:
                 self._arrivals.put(None)
         if self._permits is None:
             self._loop.call_soon_threadsafe(self._fill)
+
+    def resize(self, change: int) -> None:
+        """Runs so many more at once from now on, or fewer; those that run go on. Permits are changed by others."""
+        if self._permits is None:
+            self._loop.call_soon_threadsafe(self._change, change)
+
+    def _change(self, change: int) -> None:
+        self._free += change
+        self._fill()
 
     def idle(self) -> bool:
         """Whether no attempt waits for a slot."""
@@ -94,26 +104,26 @@ class EventLoop:
 
     def _fill(self) -> None:
         with contextlib.suppress(Empty):
-            while self._free:
+            while self._free > 0:
                 attempt = self._ready.get_nowait()
                 self._free -= 1
                 self._start(attempt)
 
-    def _feed(self, shared: SimpleQueue[None]) -> None:
+    def _feed(self, shared: Permits) -> None:
         # One wake-up of the loop costs more than a job, so as many start with each as there are permits for.
         while True:
             self._arrivals.get()
-            shared.get()
+            shared.take()
             permits, batch = 1, []
             # Empty: out of permits, or what had arrived was withdrawn or has started with an earlier batch.
             with contextlib.suppress(Empty):
                 batch.append(self._ready.get_nowait())
                 while len(batch) < _BATCH and not self._ready.empty():
-                    shared.get_nowait()
+                    shared.take_at_once()
                     permits += 1
                     batch.append(self._ready.get_nowait())
             for _ in range(permits - len(batch)):
-                shared.put(None)
+                shared.give_back()
             if batch:
                 self._loop.call_soon_threadsafe(self._start_all, batch)
 
@@ -157,7 +167,7 @@ class EventLoop:
             self._free += 1
             self._fill()
         else:
-            self._permits.put(None)
+            self._permits.give_back()
 
     async def _call(self, attempt: Attempt) -> Any:
         if attempt.timeout is None:

@@ -19,8 +19,6 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
-import psutil
-
 from pgtask.database.work import WorkConnection
 from pgtask.engine.attempt import Attempt
 from pgtask.engine.bell import Bell
@@ -33,12 +31,15 @@ from pgtask.engine.exchange import Exchange
 from pgtask.engine.handler import Handlers
 from pgtask.engine.marks import Marks
 from pgtask.engine.notes import Notebook
-from pgtask.engine.options import ExecutorOptions, Kind
+from pgtask.engine.options import FIRST_SLOTS, ExecutorOptions, Kind
 from pgtask.engine.prefetch import Prefetch
+from pgtask.engine.recycling import Recycling
+from pgtask.engine.regulator import Regulator
 from pgtask.engine.signals import HANDLED
 from pgtask.engine.slots import Slots
 from pgtask.engine.solitude import Output, Solitude
 from pgtask.engine.suspects import SuspectClaimer
+from pgtask.model.bounds import Bounds
 from pgtask.model.errors import PgTaskError, TaskError
 from pgtask.observability import logging as logs
 
@@ -62,7 +63,6 @@ class Executor:
         self._options = options
         self._stream = stream
         self._output = output
-        self._recycled = False
         self._channel = Channel(socket.socket(fileno=options.channel))
         app = load_app(options.app)
         app.adopt(options.database_url, pooled=options.pooled)
@@ -71,9 +71,11 @@ class Executor:
         self._wake_read, self._wake_write = os.pipe()
         os.set_inheritable(self._wake_write, False)
         marks = Marks(options.marks, options.capacity)
+        bounds = Bounds(*options.slots)
+        concurrency = bounds.nearest(FIRST_SLOTS)
         suspects = options.kind == Kind.SUSPECTS
         # What is fetched ahead would lie about while its predecessor kills the process once more.
-        prefetch = Prefetch(options.concurrency, 0.0) if suspects else Prefetch(options.concurrency)
+        prefetch = Prefetch(concurrency, 0.0) if suspects else Prefetch(concurrency)
         notebook = Notebook()
         self._claimer = self._new_claimer()
         completer = Completer(prefetch, marks.release, app.tasks)
@@ -84,7 +86,7 @@ class Executor:
             app.tasks,
             handlers,
             marks,
-            options.concurrency,
+            concurrency,
             self._ended,
             self._watch,
             Solitude(self._output, notebook.log) if self._output is not None else None,
@@ -100,6 +102,11 @@ class Executor:
             Bell(options.bell[0], options.bell[1]),
             app.manifest(),
         )
+        tell = self._channel.send
+        self._recycling = Recycling(options.max_jobs, options.max_rss, lambda: self._slots.ended, tell)
+        self._regulator = None
+        if options.tells_load or not bounds.fixed:
+            self._regulator = Regulator(bounds, concurrency, self._slots, prefetch, self._claimer, self._exchange, tell)
 
     def _new_claimer(self) -> Claimer:
         options = self._options
@@ -154,25 +161,15 @@ class Executor:
                 watched = self._slots.threads.stop_overdue()
             if self._output is not None:
                 self._output.curb()
-            self._ask_for_successor()
+            self._recycling.look()
+            if self._regulator is not None:
+                self._regulator.look()
 
     @property
     def _leisure(self) -> float | None:
-        # Seconds between two looks at what grows, if there is anything to look at.
-        bounded = self._output is not None or self._options.max_jobs or self._options.max_rss
-        return 1.0 if bounded and not self._recycled else None
-
-    def _ask_for_successor(self) -> None:
-        if self._recycled:
-            return
-        options, reason = self._options, None
-        if options.max_jobs and self._slots.ended >= options.max_jobs:
-            reason = f"it has run {self._slots.ended} jobs"
-        elif options.max_rss and (rss := psutil.Process().memory_info().rss) > options.max_rss:
-            reason = f"it has {rss / 1e6:,.0f} MB of memory"
-        if reason:
-            self._recycled = True
-            self._channel.send({"recycle": reason})
+        # Seconds between two looks at what changes, if there is anything to look at.
+        looks = self._output is not None or self._recycling.due or self._regulator is not None
+        return 1.0 if looks else None
 
     def _ended(self, attempt: Attempt) -> None:
         self._exchange.ended(attempt)

@@ -35,12 +35,15 @@ class Heartbeat:
         on_beat: Callable[[ownership.Beat], None],
         *,
         quiet: Callable[[], bool] = lambda: False,
+        size: Callable[[], tuple[int, int] | None] = lambda: None,
         pooled: bool = False,
     ) -> None:
         """`held` reads the jobs in hand, `tasks` the names known, `quiet` whether no more jobs are to be taken.
 
-        `on_beat` gets each answer, in this thread.
+        `on_beat` gets each answer, in this thread. `size` tells how many executors and slots there are, None for as many
+        as there were.
         """
+        self._size = size
         self._url = url
         self._pooled = pooled
         self._worker_id = worker_id
@@ -102,6 +105,7 @@ class Heartbeat:
             [(mark.id, mark.attempt) for mark in marks],
             tasks=self._tasks(),
             queues=self._queues,
+            size=self._size(),
             running=sum(mark.running for mark in marks),
             cpu_percent=cpu_percent,
             rss_bytes=rss_bytes,

@@ -7,17 +7,24 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 
 from pgtask.config import Settings
+from pgtask.model.bounds import Bounds, bounds_of
+
+FIRST_SLOTS = 10
+"""Slots to begin with where an executor finds their number by itself, if the bounds allow."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """What an operator chooses for a worker. `queues` None serves all; `app` None runs the built-in tasks."""
+    """What an operator chooses for a worker. `queues` None serves all; `app` None runs the built-in tasks.
+
+    Bounds for `processes` or `concurrency` mean that it finds the number by itself.
+    """
 
     database_url: str
     app: str | None = None
     queues: tuple[str, ...] | None = None
-    processes: int = 1
-    concurrency: int = 10
+    processes: int | Bounds = 1
+    concurrency: int | Bounds = 10
     isolation: str = "thread"
     lease: float = 30.0
     poll: float = 1.0
@@ -34,9 +41,19 @@ class WorkerOptions:
     log_format: str = "auto"
 
     @property
-    def slots(self) -> int:
+    def executors(self) -> Bounds:
+        """Executors of a kind."""
+        return bounds_of(self.processes)
+
+    @property
+    def slots(self) -> Bounds:
         """Jobs that one of its executors runs at once; those for isolated tasks and for suspects run one."""
-        return 1 if self.isolation == "process" else self.concurrency
+        return bounds_of(1 if self.isolation == "process" else self.concurrency)
+
+    @property
+    def first_slots(self) -> int:
+        """Slots that such an executor begins with."""
+        return self.slots.nearest(FIRST_SLOTS)
 
     @property
     def notified(self) -> bool:
@@ -62,7 +79,8 @@ class Kind(StrEnum):
 class ExecutorOptions:
     """What a supervisor tells an executor at its start. Durations are seconds.
 
-    With `isolate_all` an isolated executor takes the jobs of all tasks, else of those declared so.
+    With `isolate_all` an isolated executor takes the jobs of all tasks, else of those declared so. `slots` are the
+    least and the most; with `tells_load` it tells about once a second what it does.
     """
 
     database_url: str
@@ -78,7 +96,8 @@ class ExecutorOptions:
     faults: int
     output: int
     capacity: int
-    concurrency: int
+    slots: tuple[int, int]
+    tells_load: bool
     max_jobs: int | None
     max_rss: int | None
     queues: list[str] | None

@@ -27,6 +27,10 @@ class Prefetch:
         self._seconds: dict[str, float] = {}
         self._expected = _UNKNOWN
 
+    def resize(self, slots: int) -> None:
+        """There are so many slots from now on."""
+        self._slots = slots
+
     def observe(self, task: str, seconds: float, count: int) -> None:
         """Learns that `count` jobs of a task took `seconds` together."""
         mean = seconds / count

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pgtask.engine.bell import NEWS, Bell
 from pgtask.engine.burial import Death, Key
 from pgtask.engine.control import Channel, Message
+from pgtask.engine.crew import Load
 from pgtask.engine.marks import Mark, Marks, memory_file
 from pgtask.engine.options import ExecutorOptions, Kind
 from pgtask.model.payload import clean_text
@@ -38,6 +39,8 @@ class ExecutorProcess:
         self.killed = False
         # It takes nothing more and is to end; another one has taken its place.
         self.retired = False
+        # What it said last.
+        self.load = Load(saturated=False, in_hand=0, slots=0, busy=0.0)
         self.kill_at = float("inf")
         self.sentences: dict[Key, str] = {}
         self.started_at = time.monotonic()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from queue import SimpleQueue
 from typing import Any
 
 from pgtask.engine.attempt import Attempt
 from pgtask.engine.eventloop import EventLoop
 from pgtask.engine.handler import Handlers
 from pgtask.engine.marks import Marks
+from pgtask.engine.permits import Permits
 from pgtask.engine.solitude import Solitude
 from pgtask.engine.task import Task
 from pgtask.engine.threads import Threads
@@ -36,11 +36,8 @@ class Slots:
         self.ended = 0
         self._held: dict[int, Attempt] = {}
         # With one kind of task only, the number of its places is the limit by itself.
-        permits: SimpleQueue[None] | None = None
-        if self._coroutines and len(self._coroutines) < len(tasks):
-            permits = SimpleQueue()
-            for _ in range(count):
-                permits.put(None)
+        mixed = self._coroutines and len(self._coroutines) < len(tasks)
+        self._permits = permits = Permits(count) if mixed else None
         self.threads = Threads(handlers, marks, count, permits, self._ended, on_watch)
         self.loop = EventLoop(handlers, marks, count, permits, self._ended) if self._coroutines else None
 
@@ -68,6 +65,15 @@ class Slots:
             self.threads.submit(plain, len(self._held))
         if len(plain) < len(attempts):
             self.loop.submit([attempt for attempt in attempts if attempt.task in coroutines])
+
+    def resize(self, count: int) -> None:
+        """Runs so many attempts at once from now on. Those that run go on to their end. In the thread that submits."""
+        change, self._count = count - self._count, count
+        if self._permits is not None:
+            self._permits.change(change)
+        self.threads.resize(count, len(self._held))
+        if self.loop is not None:
+            self.loop.resize(change)
 
     def _ended(self, attempt: Attempt) -> None:
         self._held.pop(attempt.mark, None)

@@ -82,6 +82,7 @@ class Supervisor:
             options.queues,
             self._beat,
             quiet=lambda: team.is_quiet,
+            size=team.size,
             pooled=options.pooled,
         )
         upkeep = Upkeep(url, self._worker_id, options.lease, pooled=options.pooled)
@@ -138,8 +139,8 @@ class Supervisor:
             pid=os.getpid(),
             version=__version__,
             queues=options.queues,
-            executors=options.processes,
-            slots=options.processes * options.slots,
+            executors=options.executors.least,
+            slots=options.executors.least * options.first_slots,
             lease=options.lease,
         )
 

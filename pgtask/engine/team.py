@@ -7,13 +7,16 @@ import time
 
 from pgtask.database.notifications import Message
 from pgtask.engine.burial import bury
+from pgtask.engine.crew import Load
 from pgtask.engine.marks import Mark
 from pgtask.engine.options import ExecutorOptions, Kind, WorkerOptions
 from pgtask.engine.prefetch import MAX_PREFETCH
 from pgtask.engine.process import ExecutorProcess
+from pgtask.engine.renewal import Renewal
+from pgtask.engine.staffing import Staffing
 from pgtask.engine.undertaker import Undertaker
 from pgtask.engine.warden import Warden
-from pgtask.model.wording import plural
+from pgtask.model.bounds import Bounds
 
 BAD_APPLICATION = 78
 _QUICK_DEATH = 2.0
@@ -39,8 +42,8 @@ class Team:
         self._paused_until = 0.0
         self._restart_pause = 0.0
         self._kill_at = float("inf")
-        self._renewing: list[ExecutorProcess] = []
-        self._successor: ExecutorProcess | None = None
+        self._renewal = Renewal(self._start, self._retire)
+        self._staffing = Staffing(options)
         self.is_quiet = False
         self.ever_ready = False
         self.stopping = False
@@ -70,6 +73,10 @@ class Team:
             return None
         return executors[0].tasks
 
+    def size(self) -> tuple[int, int] | None:
+        """How many executors and slots there are now; None for as many as before."""
+        return self._staffing.size(list(self.executors))
+
     def suspects_wait(self, count: int) -> None:
         """So many suspects wait for an executor to themselves."""
         self._suspects = count
@@ -77,13 +84,12 @@ class Team:
     # How many
 
     def _wanted(self, kind: Kind) -> int:
-        processes = self._options.processes
         if kind == Kind.SUSPECTS:
-            return min(processes, self._suspects) if self.ever_ready else 0
+            return min(self._options.executors.most, self._suspects) if self.ever_ready else 0
         everything = self._options.isolation == "process"
         if kind == Kind.ISOLATED:
-            return processes if everything or self._isolated_tasks else 0
-        return 0 if everything else processes
+            return self._staffing.wanted(kind) if everything or self._isolated_tasks else 0
+        return 0 if everything else self._staffing.wanted(kind)
 
     def _serving(self, kind: Kind) -> list[ExecutorProcess]:
         return [executor for executor in self.executors if executor.kind == kind and not executor.retired]
@@ -103,7 +109,8 @@ class Team:
     def _start(self, kind: Kind) -> ExecutorProcess:
         self._generation += 1
         options = self._options
-        slots = options.concurrency if kind == Kind.SHARED else 1
+        shared = kind == Kind.SHARED
+        slots = options.slots if shared else Bounds(1, 1)
         executor = ExecutorProcess(
             ExecutorOptions(
                 database_url=options.database_url,
@@ -118,8 +125,9 @@ class Team:
                 marks=-1,
                 faults=-1,
                 output=-1,
-                capacity=slots + MAX_PREFETCH + _SPARE_MARKS,
-                concurrency=slots,
+                capacity=slots.most + MAX_PREFETCH + _SPARE_MARKS,
+                slots=(slots.least, slots.most),
+                tells_load=not options.executors.fixed,
                 max_jobs=options.max_jobs,
                 max_rss=options.max_rss,
                 queues=None if options.queues is None else list(options.queues),
@@ -131,6 +139,7 @@ class Team:
                 log_format=options.log_format,
             )
         )
+        executor.load = Load(saturated=False, in_hand=0, slots=options.first_slots if shared else 1, busy=0.0)
         if self.is_quiet:
             executor.send({"quiet": True})
         self.executors.append(executor)
@@ -155,7 +164,9 @@ class Team:
                 self._announce()
             elif "recycle" in message:
                 log.info("executor %d is replaced: %s", executor.number, message["recycle"])
-                self._renew([executor])
+                self._renewal.ask([executor])
+            elif "load" in message:
+                executor.load = Load(*message["load"])
 
     def _announce(self) -> None:
         if self.ever_ready or not all(executor.ready for executor in self.executors):
@@ -165,8 +176,8 @@ class Team:
         log.info(
             "worker %d ready: %s with %s each, queues %s, tasks %s",
             self._worker_id,
-            plural(options.processes, "executor"),
-            plural(options.slots, "slot"),
+            options.executors.of("executor"),
+            options.slots.of("slot"),
             ", ".join(options.queues) if options.queues else "all",
             ", ".join(self.executors[0].tasks) or "none",
         )
@@ -193,7 +204,10 @@ class Team:
             if now >= executor.kill_at:
                 executor.kill()
         startable = [self._bury(dead) for dead in self.executors[:] if dead.poll() is not None]
-        self._go_on_renewing()
+        self._renewal.go_on(self.executors)
+        if not (self.stopping or self.is_quiet or self.renewing):
+            for spare in self._staffing.adjust(now, self._serving):
+                self._retire(spare)
         self.muster()
         return all(startable)
 
@@ -208,7 +222,7 @@ class Team:
         self.executors.remove(executor)
         marks = executor.held()
         executor.close()
-        if code == BAD_APPLICATION and (not self.ever_ready or executor is self._successor):
+        if code == BAD_APPLICATION and (not self.ever_ready or executor is self._renewal.successor):
             return self.ever_ready
         if not death.planned:
             log.error(
@@ -245,32 +259,12 @@ class Team:
 
     def renew(self) -> None:
         """Replaces all executors one after the other, each once its successor, which runs the code of now, is ready."""
-        self._renew([executor for executor in self.executors if not executor.retired])
-
-    def _renew(self, executors: list[ExecutorProcess]) -> None:
-        self._renewing += [executor for executor in executors if executor not in self._renewing]
+        self._renewal.ask([executor for executor in self.executors if not executor.retired])
 
     @property
     def renewing(self) -> bool:
         """Whether executors are being replaced."""
-        return bool(self._renewing)
-
-    def _go_on_renewing(self) -> None:
-        self._renewing = [executor for executor in self._renewing if executor in self.executors]
-        if not self._renewing or self.stopping:
-            self._successor = None
-            return
-        old = self._renewing[0]
-        if self._successor is None:
-            self._successor = self._start(old.kind)
-        elif self._successor not in self.executors:
-            log.error("the new executor could not start: the old ones go on with the code they have")
-            self._renewing.clear()
-            self._successor = None
-        elif self._successor.ready:
-            self._successor = None
-            self._renewing.pop(0)
-            self._retire(old)
+        return self._renewal.under_way
 
     # Ending them
 
@@ -282,6 +276,7 @@ class Team:
     def stop(self, grace: float) -> None:
         """Tells all executors to finish what runs within `grace` seconds; those that do not end are killed."""
         self.stopping = True
+        self._renewal.end()
         for executor in self.executors:
             executor.stop(grace)
         self._kill_at = time.monotonic() + grace + _KILL_AFTER

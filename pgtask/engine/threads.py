@@ -13,6 +13,7 @@ from pgtask.engine import classify
 from pgtask.engine.attempt import Attempt
 from pgtask.engine.handler import Handlers
 from pgtask.engine.marks import Marks
+from pgtask.engine.permits import Permits
 from pgtask.model.verdict import JobCancelled, JobInterrupted, JobTimeout
 from pgtask.observability.logging import current
 
@@ -65,7 +66,7 @@ class Threads:
         handlers: Handlers,
         marks: Marks,
         slots: int,
-        permits: SimpleQueue[None] | None,
+        permits: Permits | None,
         on_end: Callable[[Attempt], None],
         on_watch: Callable[[], None],
     ) -> None:
@@ -80,7 +81,10 @@ class Threads:
         self._watched = False
         self._ready: SimpleQueue[Attempt | None] = SimpleQueue()
         self._slots: list[Slot] = []
+        self._lock = threading.Lock()
+        # Threads that serve, without those that are dismissed: each of these ends when it gets a None.
         self._started = 0
+        self._dismissed = 0
 
     def submit(self, attempts: list[Attempt], unfinished: int) -> None:
         """Queues attempts for the slots; `unfinished` of them in all are now in hand."""
@@ -90,20 +94,42 @@ class Threads:
             self._started += 1
             threading.Thread(target=self._work, name=f"pgtask-slot-{self._started}", daemon=True).start()
 
+    def resize(self, limit: int, unfinished: int) -> None:
+        """From now on runs so many at once; those that run go on to their end. In the thread that submits, too."""
+        self._limit = limit
+        attempts, dismissals = self._empty()
+        surplus = max(0, self._started + dismissals - limit)
+        self._started += dismissals - surplus
+        with self._lock:
+            self._dismissed += surplus - dismissals
+        # Before the attempts, which would otherwise still find too many threads.
+        for _ in range(surplus):
+            self._ready.put(None)
+        self.submit(attempts, unfinished)
+
     def idle(self) -> bool:
         """Whether no attempt waits for a slot."""
-        return self._ready.empty()
+        return self._ready.qsize() <= self._dismissed
 
     def withdraw(self) -> list[Attempt]:
         """Takes back all attempts that no slot has begun."""
-        taken = []
+        attempts, dismissals = self._empty()
+        for _ in range(dismissals):
+            self._ready.put(None)
+        return attempts
+
+    def _empty(self) -> tuple[list[Attempt], int]:
+        """Empties the queue; returns its attempts, and how many dismissals were among them."""
+        attempts, dismissals = [], 0
         try:
             while True:
                 attempt = self._ready.get_nowait()
-                if attempt is not None:
-                    taken.append(attempt)
+                if attempt is None:
+                    dismissals += 1
+                else:
+                    attempts.append(attempt)
         except Empty:
-            return taken
+            return attempts, dismissals
 
     def running(self) -> list[Attempt]:
         """The attempts that slots run now."""
@@ -144,15 +170,20 @@ class Threads:
 
     def _work(self) -> None:
         slot = Slot()
-        self._slots.append(slot)
+        with self._lock:
+            self._slots.append(slot)
         current.slot = slot
         while True:
             try:
                 self._serve(slot)
-                return
+                break
             except JobInterrupted:
                 # Delivered between two attempts, in spite of the lock: nothing to stop any more.
                 continue
+        with self._lock:
+            self._dismissed -= 1
+            # A list of its own, as others may just be going through this one.
+            self._slots = [other for other in self._slots if other is not slot]
 
     def _serve(self, slot: Slot) -> None:
         ready, permits, on_end = self._ready, self._permits, self._on_end
@@ -162,9 +193,9 @@ class Threads:
             if permits is None:
                 run(slot, attempt)
             else:
-                permits.get()
+                permits.take()
                 run(slot, attempt)
-                permits.put(None)
+                permits.give_back()
             on_end(attempt)
 
     def _run_either(self, slot: Slot, attempt: Attempt) -> None:

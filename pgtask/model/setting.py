@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from pgtask.model.bounds import Bounds, parse_bounds
 from pgtask.model.duration import parse_duration
 
 
@@ -58,6 +59,21 @@ def positive(value: object) -> int:
     if number < 1:
         raise ValueError(f"{value!r} is no whole number from 1 on")
     return number
+
+
+def positive_or_auto(most: Callable[[], int]) -> Callable[[object], int | Bounds]:
+    """A reader of whole numbers from 1 on, or of `auto` or `auto:MIN-MAX`; `auto` alone goes up to `most`."""
+
+    def parse(value: object) -> int | Bounds:
+        bounds = parse_bounds(value.strip().lower(), most()) if isinstance(value, str) else None
+        if bounds is not None:
+            return bounds
+        try:
+            return positive(value)
+        except ValueError as error:
+            raise ValueError(f"{error}; nor is it auto or, for instance, auto:1-{most()}") from None
+
+    return parse
 
 
 def port(value: object) -> int:

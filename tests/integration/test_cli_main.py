@@ -183,7 +183,33 @@ def test_an_order_of_queues_that_are_not_named_is_refused(database: str) -> None
     assert "--strict serves queues in the order of --queues: name them, best first." in refused.stderr
 
 
-def test_a_number_of_slots_for_executors_that_have_one_is_refused(database: str) -> None:
-    refused = run(database, "worker", "--isolation", "process", "--concurrency", "5")
+@pytest.mark.parametrize("number", ["5", "auto", "auto:1-5"])
+def test_a_number_of_slots_for_executors_that_have_one_is_refused(database: str, number: str) -> None:
+    refused = run(database, "worker", "--isolation", "process", "--concurrency", number)
     assert refused.exit_code == 2
     assert "choose --processes instead of --concurrency" in refused.stderr
+
+
+def test_a_worker_may_find_its_numbers_by_itself(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = "worker --drain --processes auto:1-3 --concurrency auto:20-30"
+    with start(database, *options.split(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        shown, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, shown
+    assert "1 to 3 executors with 20 to 30 slots each" in shown
+    (worker,) = answer(run(database, "workers", "list", "--json"))["items"]
+    assert (worker["executors"], worker["slots"]) == (1, 20)
+    monkeypatch.setenv("PGTASK_CONCURRENCY", "auto")
+    assert answer(run(database, "config", "show", "--json"))["concurrency"] == "auto:1-100"
+
+
+@pytest.mark.parametrize(
+    ("number", "complaint"),
+    [
+        ("auto:9-3", "'auto:9-3' must go from a number of at least 1 up to another."),
+        ("auto:0-3", "'auto:0-3' must go from a number of at least 1 up to another."),
+        ("automatic", "'automatic' is no whole number from 1 on; nor is it auto or, for instance, auto:1-100."),
+    ],
+)
+def test_bounds_that_make_no_sense_are_refused_in_a_line(database: str, number: str, complaint: str) -> None:
+    refused = run(database, "worker", "--concurrency", number)
+    assert (refused.exit_code, refused.stderr) == (2, f"Error: --concurrency is wrong: {complaint}\n")

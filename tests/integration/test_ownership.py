@@ -49,6 +49,18 @@ def test_a_heartbeat_renews_the_lease_and_tells_the_usage(connection: Connection
     assert row == (2, 12.5, 1000)
 
 
+def test_a_heartbeat_tells_how_many_slots_there_are_where_that_changes(connection: Connection) -> None:
+    worker = add_worker(connection, lease=30)
+    query = "SELECT executors, slots FROM pgtask.workers"
+    connection.execute("UPDATE pgtask.workers SET executors = 2, slots = 20")
+
+    beat(connection, worker)
+    assert connection.execute(query).fetchone() == (2, 20)
+
+    ownership.heartbeat(connection, worker, [], size=(3, 75), running=0, cpu_percent=None, rss_bytes=None)
+    assert connection.execute(query).fetchone() == (3, 75)
+
+
 def test_a_worker_declared_dead_is_told_so_and_cannot_come_back(connection: Connection) -> None:
     worker = add_worker(connection)
     connection.execute("UPDATE pgtask.workers SET dead_at = now()")

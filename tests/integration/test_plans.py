@@ -206,7 +206,7 @@ def assert_reached_by_id(plan: Plan, times: int) -> None:
 def test_a_heartbeat_finds_each_job_by_its_id(hot: Connection, connection: Connection) -> None:
     ids = [row[0] for row in connection.execute("SELECT id FROM pgtask.jobs WHERE status = 'running' LIMIT 100")]
     values = {"worker_id": 1, "running": 1, "cpu_percent": 1.0, "rss_bytes": 1, "ids": ids, "attempts": [1] * 100}
-    values |= {"tasks": ["t"], "queues": None, "quiet": False}
+    values |= {"tasks": ["t"], "queues": None, "quiet": False, "executors": None, "slots": None}
 
     plan = explain(hot, "heartbeat", **values)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pgtask import config
-from pgtask.config import Settings, load_settings, mask_secrets
+from pgtask.config import Settings, available_cores, load_settings, mask_secrets
+from pgtask.model.bounds import Bounds
 from pgtask.model.errors import ConfigurationError
 
 
@@ -24,7 +25,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert settings.database_url is None
     assert settings.home == tmp_path / ".pgtask"
     assert settings.queues is None
-    assert settings.processes >= 1
+    assert settings.processes == available_cores()
     assert (settings.concurrency, settings.lease, settings.poll, settings.grace) == (10, 30, 1, 30)
     assert settings.listen
     assert (settings.log_level, settings.log_format) == ("info", "auto")
@@ -90,6 +91,9 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
         ("pooled", "yes", True),
         ("listen", "TRUE", True),
         ("processes", "4", 4),
+        ("concurrency", "auto", Bounds(1, 100)),
+        ("concurrency", " AUTO:2-7 ", Bounds(2, 7)),
+        ("processes", "auto", Bounds(1, available_cores())),
         ("log_level", "DEBUG", "debug"),
         ("database_url", "host=/tmp dbname=x", "host=/tmp dbname=x"),
         ("database_url", "postgres://u@h/d", "postgres://u@h/d"),

@@ -312,3 +312,104 @@ def test_timeouts_that_come_just_as_handlers_end_hit_no_other(app: PgTask) -> No
     assert {attempt.outcome for attempt in quick_ones} == {"completed"}
     assert {attempt.outcome for attempt in brief_ones} <= {"completed", "timeout"}
     assert all((attempt.result == '"done"') is (attempt.outcome == "completed") for attempt in brief_ones)
+
+
+KINDS = [("hold",), ("hold_async",), ("hold", "hold_async")]
+
+
+@pytest.mark.parametrize("names", KINDS)
+def test_more_slots_begin_more_attempts_at_once(names: tuple[str, ...], app: PgTask, gate: threading.Event) -> None:
+    bench = Bench(only(app, *names), 2)
+    handed_in = [attempt for name in names for attempt in bench.submit(name, 12 // len(names))]
+    eventually(lambda: len(bench.slots.running()) == 2)
+
+    bench.slots.resize(9)
+
+    eventually(lambda: len(bench.slots.running()) == 9)
+    assert sum(mark.running for mark in bench.marks.read()) == 9
+    gate.set()
+    assert {attempt.id for attempt in bench.take(12)} == {attempt.id for attempt in handed_in}
+
+
+@pytest.mark.parametrize("withdrawn", [False, True])
+@pytest.mark.parametrize("names", KINDS)
+def test_fewer_slots_interrupt_nothing_and_begin_nothing(
+    names: tuple[str, ...], withdrawn: bool, app: PgTask, gate: threading.Event
+) -> None:
+    """Six run when three are to: what ends is followed by nothing until they are two, then by one at a time."""
+    later = threading.Event()
+
+    @app.task(name="later")
+    def hold_later() -> None:
+        later.wait(10)
+
+    @app.task(name="later_async")
+    async def hold_later_async() -> None:
+        while not later.is_set():  # noqa: ASYNC110 - the same event for both kinds
+            await asyncio.sleep(0.001)
+
+    seconds = tuple(name.replace("hold", "later") for name in names)
+    bench = Bench(only(app, *names, *seconds), 6)
+    first = [attempt for name in names for attempt in bench.submit(name, 6 // len(names))]
+    eventually(lambda: len(bench.slots.running()) == 6)
+
+    second = [attempt for name in seconds for attempt in bench.submit(name, 12 // len(names))]
+    bench.slots.resize(3)
+    if withdrawn:
+        bench.slots.submit(bench.slots.withdraw(), again=True)
+    assert set(bench.slots.running()) == set(first), "those that run go on"
+    assert not bench.slots.idle()
+    gate.set()
+
+    assert set(bench.take(6)) == set(first)
+    assert {attempt.outcome for attempt in first} == {"completed"}
+    eventually(lambda: sum(mark.running for mark in bench.marks.read()) == 3)
+    assert all(attempt.started_at is None for attempt in second if attempt not in bench.slots.running())
+    later.set()
+    assert set(bench.take(12)) == set(second)
+    eventually(bench.slots.idle)
+    assert bench.slots.unfinished == 0
+
+
+@pytest.mark.parametrize("names", [("quick",), ("quick_async",), ("quick", "quick_async")])
+def test_nothing_is_lost_while_the_slots_change_all_the_time(names: tuple[str, ...], app: PgTask) -> None:
+    bench = Bench(only(app, *names), 5)
+    taken: list[Attempt] = []
+    handed_in: list[Attempt] = []
+
+    for count in [1, 20, 3, 3, 50, 2, 7, 1, 30, 4] * 3:
+        handed_in += [attempt for name in names for attempt in bench.submit(name, 10)]
+        bench.slots.resize(count)
+        bench.slots.submit(bench.slots.withdraw(), again=True)
+    taken = bench.take(len(handed_in))
+
+    assert sorted(attempt.id for attempt in taken) == [attempt.id for attempt in handed_in]
+    assert {attempt.outcome for attempt in taken} == {"completed"}
+    eventually(bench.slots.idle)
+
+
+def test_threads_that_are_too_many_end(app: PgTask, gate: threading.Event) -> None:
+    def threads() -> int:
+        return sum(thread.name.startswith("pgtask-slot-") for thread in threading.enumerate())
+
+    before = threads()
+    bench = Bench(only(app, "hold"), 8)
+    bench.submit("hold", 8)
+    eventually(lambda: len(bench.slots.running()) == 8)
+    bench.slots.resize(2)
+    assert bench.slots.idle(), "no attempt waits for a slot"
+    gate.set()
+    bench.take(8)
+
+    eventually(lambda: threads() == before + 2)
+    # Those that were dismissed can be kept after all.
+    gate.clear()
+    bench.submit("hold", 2)
+    eventually(lambda: len(bench.slots.running()) == 2)
+    bench.slots.resize(1)
+    bench.slots.resize(2)
+    gate.set()
+    bench.take(2)
+    bench.submit("hold", 4)
+    bench.take(4)
+    assert threads() == before + 2

@@ -9,6 +9,7 @@ WITH beat AS (
        SET heartbeat_at = now(),
            live_since = CASE WHEN w.expires_at < now() THEN now() ELSE w.live_since END,
            expires_at = now() + make_interval(secs => w.lease),
+           executors = coalesce(%(executors)s::int4, w.executors), slots = coalesce(%(slots)s::int4, w.slots),
            running = %(running)s::int4, cpu_percent = %(cpu_percent)s::float4, rss_bytes = %(rss_bytes)s::int8,
            tasks = coalesce(nullif(%(tasks)s::text[], '{}'), w.tasks),
            quiet_at = CASE WHEN %(quiet)s::bool THEN coalesce(w.quiet_at, now()) END
