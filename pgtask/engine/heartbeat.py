@@ -40,8 +40,8 @@ class Heartbeat:
     ) -> None:
         """`held` reads the jobs in hand, `tasks` the names known, `quiet` whether no more jobs are to be taken.
 
-        `on_beat` gets each answer, in this thread. `size` tells how many executors and slots there are, None for as many
-        as there were.
+        `on_beat` gets each answer, in this thread. `size` tells how many executors and slots there are, None for as
+        many as there were.
         """
         self._size = size
         self._url = url
