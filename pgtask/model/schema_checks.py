@@ -25,7 +25,8 @@ INDEXES = frozenset(
         *("jobs_schedule", "schedules_pkey", "schedules_name", "schedules_due", "declarations_pkey"),
         *("schedule_ticks_pkey", "schedule_ticks_fired_at"),
         *("jobs_keyed", "jobs_start_by", "limits_pkey", "limit_holds_pkey", "limit_holds_queue"),
-        *("unique_keys_pkey", "unique_keys_job_id", "circuits_pkey", "resolutions_pkey"),
+        *("unique_keys_pkey", "unique_keys_job_id", "circuits_pkey", "circuit_tallies_pkey", "resolutions_pkey"),
+        "queue_sizes_pkey",
     }
 )
 """Without one of these some statement reads a whole table."""
