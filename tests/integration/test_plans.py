@@ -238,7 +238,8 @@ def test_a_claim_within_limits_looks_at_no_more_rows_than_it_may(hot: Connection
 
     assert plan["Actual Rows"] == 11
     (lane,) = (node for node in nodes(plan) if node.get("Index Name") == "jobs_lane")
-    assert lane["Actual Rows"] == 2500
+    # PostgreSQL 15 reads one more to number them.
+    assert lane["Actual Rows"] in {2500, 2501}
     assert [scan for scan in scans(plan) if scan[1] != "jobs_lane"] == []
 
 
