@@ -87,6 +87,23 @@ class Settings:
     outbox: Path = Path(".pgtask/outbox")
     commands_file: Path | None = None
     """File of the commands that the task command may run; None turns it off."""
+    bind: str = "127.0.0.1:8080"
+    """Where the server listens: host:port, or unix:/path."""
+    server_processes: int = 2
+    server_threads: int = 16
+    """Requests that each process of the server works on side by side."""
+    server_connections: int = 8
+    """Connections to the database that each process of the server opens at most."""
+    max_body: int = 8 * 2**20
+    """Bytes of a request's body at most."""
+    cors_origins: tuple[str, ...] | None = None
+    """Origins whose pages may use the API; None means none."""
+    request_rate: float = 1000.0
+    """Requests a second that a token without a rate of its own may make."""
+    open_metrics: bool = False
+    """Whether /metrics is for everyone, not only for holders of a token."""
+    metrics_port: int | None = None
+    """Where a worker shows its own metrics; None means nowhere."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each setting that is not a default was given, in words."""
 
@@ -221,4 +238,13 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "email_from": setting.text,
     "outbox": setting.path,
     "commands_file": setting.path,
+    "bind": setting.text,
+    "server_processes": setting.positive,
+    "server_threads": setting.positive,
+    "server_connections": setting.positive,
+    "max_body": setting.size,
+    "cors_origins": setting.list_of("origin", "https://ops.example.com"),
+    "request_rate": setting.positive_number,
+    "open_metrics": setting.flag,
+    "metrics_port": setting.port,
 }

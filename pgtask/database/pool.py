@@ -21,16 +21,30 @@ from pgtask.model.errors import DatabaseUnavailableError
 MAX_SIZE = 10
 PATIENCE = 10.0
 _LONGEST_PAUSE = 1.0
-_ARGUMENTS: dict[str, Any] = {"autocommit": True, "application_name": "pgtask client"}
 
 
 class Pool:
     """Lends autocommit connections, to threads and to asyncio code."""
 
-    def __init__(self, url: str, *, pooled: bool = False) -> None:
-        """`pooled`: a transaction pooler is in between, so nothing is prepared."""
-        self._url = url
-        self._arguments = _ARGUMENTS | ({"prepare_threshold": None} if pooled else {})
+    def __init__(
+        self,
+        url: str,
+        *,
+        pooled: bool = False,
+        name: str = "pgtask client",
+        max_size: int = MAX_SIZE,
+        patience: float = PATIENCE,
+    ) -> None:
+        """`pooled`: a transaction pooler is in between, so nothing is prepared.
+
+        `name` is what PostgreSQL shows of the connections, `patience` how many seconds one is waited for.
+        """
+        self.url = url
+        self._arguments: dict[str, Any] = {"autocommit": True, "application_name": name}
+        if pooled:
+            self._arguments["prepare_threshold"] = None
+        self._max_size = max_size
+        self._patience = patience
         self._lock = threading.Lock()
         self._pool: ConnectionPool | None = None
         self._loops: dict[asyncio.AbstractEventLoop, LoopPool] = {}
@@ -41,21 +55,21 @@ class Pool:
         with self._lock:
             if self._pool is None:
                 self._pool = ConnectionPool(
-                    self._url,
+                    self.url,
                     kwargs=self._arguments,
                     min_size=1,
-                    max_size=MAX_SIZE,
-                    timeout=PATIENCE,
+                    max_size=self._max_size,
+                    timeout=self._patience,
                     check=_check,
                     open=True,
                     name="pgtask",
                 )
-        with translate_errors(self._url):
+        with translate_errors(self.url):
             try:
                 with self._pool.connection() as connection:
                     yield connection
             except PoolTimeout as error:
-                raise DatabaseUnavailableError(unreachable(self._url, error)) from error
+                raise DatabaseUnavailableError(unreachable(self.url, error)) from error
 
     @asynccontextmanager
     async def connection_async(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
@@ -67,8 +81,8 @@ class Pool:
         with self._lock:
             for other in [other for other in self._loops if other.is_closed()]:
                 self._loops.pop(other).abandon()
-            own = self._loops.setdefault(loop, LoopPool(self._url, self._arguments))
-        with translate_errors(self._url):
+            own = self._loops.setdefault(loop, LoopPool(self.url, self._arguments))
+        with translate_errors(self.url):
             async with own.connection() as connection:
                 yield connection
 

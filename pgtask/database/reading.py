@@ -9,12 +9,13 @@ from typing import Any
 
 import psycopg
 from psycopg import errors
+from psycopg.pq import TransactionStatus
 from psycopg.rows import class_row
 from psycopg.types.json import set_json_loads
 
 from pgtask.database import statements
 from pgtask.database.connection import Connection, one_line, translate_errors
-from pgtask.model.errors import PgTaskError, TimeLimitError
+from pgtask.model.errors import BusyError, PgTaskError, TimeLimitError
 from pgtask.model.job import JobRecord
 
 _BEGIN = statements.load("begin_reading")
@@ -42,8 +43,12 @@ def _decode(data: str | bytes) -> Any:
 def reading(connection: Connection) -> Iterator[None]:
     """A read-only transaction at one instant, in which no statement takes longer than READ_TIMEOUT.
 
-    The connection must not be in a transaction. Raises TimeLimitError.
+    In a transaction of the caller's it reads there, so that what was just changed is seen. Raises TimeLimitError.
     """
+    if connection.info.transaction_status == TransactionStatus.INTRANS:
+        with in_words(connection):
+            yield
+        return
     with in_words(connection), connection.transaction():
         connection.execute(_BEGIN)
         connection.execute(_LIMIT, {"milliseconds": f"{READ_TIMEOUT * 1000:.0f}"})
@@ -61,9 +66,18 @@ def in_words(connection: Connection) -> Iterator[None]:
     """Turns what PostgreSQL refuses into errors of pgtask that say it in one line."""
     with translate_errors(""):
         dsn = connection.info.dsn
+    with in_words_of(dsn):
+        yield
+
+
+@contextmanager
+def in_words_of(url: str) -> Iterator[None]:
+    """`in_words` for whoever knows where the connection leads to; the connection need not be asked then."""
     try:
-        with translate_errors(dsn):
+        with translate_errors(url):
             yield
+    except (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure) as error:
+        raise BusyError("Others are changing the same rows. Nothing was changed: try again.") from error
     except errors.QueryCanceled as error:
         raise TimeLimitError(
             "PostgreSQL stopped this at its time limit, so nothing was changed. "

@@ -155,6 +155,10 @@ class NotAllowedError(PgTaskError):
     """The database role in use may not do what was asked."""
 
 
+class BusyError(PgTaskError):
+    """Others hold what this was to change, for longer than it may wait."""
+
+
 class TimeLimitError(PgTaskError):
     """PostgreSQL did not finish a statement within its time limit."""
 

@@ -84,6 +84,17 @@ def port(value: object) -> int:
     return number
 
 
+def positive_number(value: object) -> float:
+    """A number above 0."""
+    try:
+        number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else 0.0
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1e9:
+        raise ValueError(f"{value!r} is no number above 0")
+    return number
+
+
 def secret(value: object) -> str:
     """Text as it is; what is wrong with it is told without it."""
     if not isinstance(value, str):

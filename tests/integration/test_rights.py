@@ -31,6 +31,7 @@ MEMBERS = {"S": "stranger", "E": "enqueuer", "W": "worker", "R": "reader", "O": 
 
 # Statements by who may run them. EXPLAIN asks for the same rights as doing it, except inside functions.
 ALLOWED = {
+    "": "claim_idempotency_key create_token find_token keep_answer read_idempotency_key write_audit",
     "SEWRO": """
         begin_maintenance current_instant end_backends find_membership find_role limit_reading limit_waiting
         list_backends lock_migrations may_choose_ids may_read_jobs read_server_settings wal_position

@@ -39,6 +39,22 @@ LANDED = {
     "0004_schedules.down.sql": "c20dc578c4936e7d2abc62c450f69084a62436c864b2625a462c64edb950925b",
     "0005_weights.up.sql": "a2b29ece03a1a4edb1237646d9729f019c30ad2c590931cd2ecfd18c8b6d62ab",
     "0005_weights.down.sql": "e09de81b1b7d2bf37f85c0226e821e1ad1d6644a28a0850f8c0eb82125d0954e",
+    "0006_queue_control.down.sql": "3708320550bcaad0ef92bd846ac98b85fdb48b41b7656cd1bcd90163e687dfa4",
+    "0006_queue_control.up.sql": "d4c30cbc6640d3f707f8a0aa4061d7787f147917539532df1b9a52541c2caee2",
+    "0007_admission.down.sql": "a2ac795ab4624f8706d957b7c833729fe61b5bab5ad241f73bf9d3937e6dde8b",
+    "0007_admission.up.sql": "93e3babebfb6444d344712092fe95f3e46e1dfe209943f66afa17f11cfcf46b2",
+    "0008_unique.down.sql": "75f3a9c6ce643feb2ed676239fccdae89de7feb8cf3c185581eee4e94a61e41e",
+    "0008_unique.up.sql": "5bb9e6d879dc43741e40be417203f3665edc6664c04576bc5a22e0a48d8e8ae4",
+    "0009_dead_letters.down.sql": "321f6058ceea9d13c25094095d16c898a24c5510957e3bea8d04debd2bb702e4",
+    "0009_dead_letters.up.sql": "23d6ac3251b4fca75acc1883256d277e1b41108de0e2cb313121f9e27fd3ad83",
+    "0010_circuits.down.sql": "1419ee3808aee536ea90dfc9d6df7c4fa306b6de694557f77f9c93ccf9ce2768",
+    "0010_circuits.up.sql": "7aaa4e99e27adf72734643a5fbd67b295a7b8daec3de06e007b23d707144cdbe",
+    "0011_explain.down.sql": "a426a0c333d184299b47ae4b9cbf5b22c43e8152e542265ef2104792ec2ebe6d",
+    "0011_explain.up.sql": "c0e8dc0513a97338bd15fb4340e815ea62b2740ab0358e517d77510116580ead",
+    "0012_limits.down.sql": "a0d74b8da68a0ceb0bf503c70fa8c046cb587dddc4b488b0960bba01ccbcf2c7",
+    "0012_limits.up.sql": "4f37e56c35f9e9a62e02942fde0914f3ce71b1aefc0cf591763488823898a7f0",
+    "0013_schedule_edits.down.sql": "5396a0f612dca89a6d97cf6fa07c10eb722204f4a948cadf8efd94735d68f765",
+    "0013_schedule_edits.up.sql": "ca1bf9f685b96cbfccdef449ac984af9d4194cd2cc9675c86c42c626b27ec070",
 }
 
 

@@ -1,0 +1,49 @@
+"""What a request carries, read strictly: unknown names and values of the wrong kind are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import request
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from .problems import Problem
+
+JSON = "application/json"
+
+
+class Body(BaseModel):
+    """A JSON object in a request. Its fields are described by the docstrings below them."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class Query(BaseModel):
+    """The query of a request."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def read_query(model: type[BaseModel]) -> BaseModel:
+    """The query as its model. Raises ValidationError, Problem 422 for a name that comes twice."""
+    values: dict[str, str] = {}
+    for name, given in request.args.lists():
+        if len(given) > 1:
+            raise Problem(422, "invalid-request", f"/{name}: give it once; several values are separated by commas.")
+        values[name] = given[0]
+    return model.model_validate_strings(values)
+
+
+def read_body(adapter: TypeAdapter[Any]) -> Any:
+    """The JSON body as its model. Raises ValidationError, Problem 400 and 415 for what is no JSON."""
+    if request.mimetype != JSON:
+        raise Problem(415, "unsupported-media-type", f"Send JSON, with Content-Type: {JSON}.")
+    data = request.get_data(cache=True)
+    try:
+        return adapter.validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            reason = first.get("ctx", {}).get("error", first["msg"])
+            raise Problem(400, "invalid-json", f"The body is no JSON: {reason}.") from None
+        raise
