@@ -102,8 +102,8 @@ class Settings:
     """Requests a second that a token without a rate of its own may make."""
     open_metrics: bool = False
     """Whether /metrics is for everyone, not only for holders of a token."""
-    metrics_port: int | None = None
-    """Where a worker shows its own metrics; None means nowhere."""
+    metrics_port: tuple[str, int] | None = None
+    """Address and port where a worker shows its own metrics; None means nowhere."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each setting that is not a default was given, in words."""
 
@@ -246,5 +246,5 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "cors_origins": setting.list_of("origin", "https://ops.example.com"),
     "request_rate": setting.positive_number,
     "open_metrics": setting.flag,
-    "metrics_port": setting.port,
+    "metrics_port": setting.place,
 }

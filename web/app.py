@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from flask import Flask, Response, current_app, request
@@ -19,6 +20,7 @@ from .contract import Operation
 from .dispatch import Dispatcher
 from .document import BASE, document
 from .paths import Name, Number, SlashesInNames
+from .probes import Probes
 from .problems import Problem, problem_of
 from .shapes import ProblemShape
 
@@ -54,7 +56,9 @@ def create_app(settings: Settings | None = None, *, url: str | None = None) -> F
     app.url_map.strict_slashes = False
     wsgi: WSGIApplication = app.wsgi_app
     app.wsgi_app = SlashesInNames(wsgi)  # type: ignore[method-assign]
-    _Frame(app, Bearers(pool))
+    probes = Probes(app, pool)
+    app.extensions["pgtask.probes"] = probes
+    _Frame(app, Bearers(pool), probes)
     dispatcher = Dispatcher(pool)
     for section in api.SECTIONS:
         for operation in section.operations:
@@ -63,7 +67,8 @@ def create_app(settings: Settings | None = None, *, url: str | None = None) -> F
     app.add_url_rule(
         f"{BASE}/openapi.json", "openapi", lambda: Response(text, content_type="application/json"), methods=["GET"]
     )
-    app.config["PGTASK_OPEN"] = frozenset({"openapi"})
+    app.config["PGTASK_OPEN"] = frozenset({"openapi", "health", "ready", *(("metrics",) if given.open_metrics else ())})
+    app.config["PGTASK_SCOPES"]["metrics"] = Scope.READ
     return app
 
 
@@ -79,8 +84,9 @@ def _route(app: Flask, dispatcher: Dispatcher, operation: Operation) -> None:
 class _Frame:
     """What happens around every request: its number, who asks, and errors as problems."""
 
-    def __init__(self, app: Flask, bearers: Bearers) -> None:
+    def __init__(self, app: Flask, bearers: Bearers, probes: Probes) -> None:
         self._bearers = bearers
+        self._probes = probes
         app.before_request(self._admit)
         app.after_request(self._finish)
         app.register_error_handler(Exception, self._fail)
@@ -100,8 +106,9 @@ class _Frame:
             raise Problem(403, "missing-scope", f"This needs a token with the scope {scope}.", {"scope": str(scope)})
 
     def _finish(self, response: Response) -> Response:
-        headers = response.headers
-        headers["X-Request-Id"] = requests.asked().request_id
+        record, headers = requests.asked(), response.headers
+        self._probes.observe(response.status_code, time.monotonic() - record.began)
+        headers["X-Request-Id"] = record.request_id
         headers.setdefault("Cache-Control", "no-store")
         headers["X-Content-Type-Options"] = "nosniff"
         return response

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ class Asked:
     """What is known of the request at hand."""
 
     request_id: str
+    began: float
     principal: Principal | None = None
     subject: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
@@ -35,7 +37,7 @@ class Asked:
 def begin() -> Asked:
     """Starts the record of this request. Its id is the caller's own where that is well-formed."""
     given = request.headers.get("X-Request-Id", "")
-    asked = Asked(given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8))
+    asked = Asked(given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8), time.monotonic())
     g.pgtask = asked
     return asked
 

@@ -30,6 +30,11 @@ from pgtask.config import LOG_FORMATS, LOG_LEVELS
 @click.option("--drain", is_flag=True, help="Exit when nothing is left to run.")
 @click.option("--no-listen", is_flag=True, help="Only poll.")
 @click.option("--pooled", is_flag=True, default=None, help="The database is behind a transaction pooler (PgBouncer).")
+@click.option(
+    "--metrics-port",
+    metavar="[HOST:]PORT",
+    help="Show metrics to Prometheus there, such as 9090; on loopback unless HOST is given.",
+)
 @click.option("--name", metavar="NAME", help="Name to be listed under; else from the host.")
 @click.option(
     "--log-level",

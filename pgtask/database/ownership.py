@@ -84,11 +84,13 @@ def heartbeat(
     cpu_percent: float | None,
     rss_bytes: int | None,
     quiet: bool = False,
+    counts: tuple[int, int] = (0, 0),
 ) -> Beat:
     """Renews the lease; learns what became of the jobs held, and how many suspects wait in these tasks and queues.
 
     `quiet` tells that this worker has been told to take no more jobs.
-    `size` is how many executors and slots there are; None leaves what was told before.
+    `size` is how many executors and slots there are; None leaves what was told before. `counts` are the attempts
+    that have completed and failed there.
     """
     executors, slots = size or (None, None)
     arguments = {
@@ -103,6 +105,8 @@ def heartbeat(
         "cpu_percent": cpu_percent,
         "rss_bytes": rss_bytes,
         "quiet": quiet,
+        "completed": counts[0],
+        "unsuccessful": counts[1],
     }
     beat = Beat()
     for kind, id, attempt in connection.execute(_HEARTBEAT, arguments, prepare=True):

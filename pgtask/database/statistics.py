@@ -15,6 +15,8 @@ from pgtask.database.reading import in_words, reading
 from pgtask.model.statistics import Bucket, Statistics, Tally, total
 
 _ROLL_UP = statements.load("roll_up")
+_LOCK_TOTALS = statements.load("lock_totals")
+_ADD_TOTALS = statements.load("add_totals")
 _READ = statements.load("read_stats")
 _TIMELINE = statements.load("read_stats_timeline")
 _INSTANT = statements.load("current_instant")
@@ -24,11 +26,15 @@ BUCKETS = 60
 
 
 def roll_up(connection: Connection) -> None:
-    """Recomputes the latest minutes of the statistics from the runs; repeating it changes nothing.
+    """Recomputes the latest minutes of the statistics from the runs, and adds to the totals what is settled.
 
-    For the leader, several times a minute; nothing breaks when two do it or none does for an hour.
+    For the leader, several times a minute; repeating it changes nothing, and nothing breaks when two do it or none does
+    for an hour.
     """
-    connection.execute(_ROLL_UP)
+    with connection.transaction():
+        connection.execute(_LOCK_TOTALS)
+        connection.execute(_ROLL_UP)
+        connection.execute(_ADD_TOTALS)
 
 
 def read_statistics(connection: Connection, window: float, queue: str | None = None) -> Statistics:

@@ -17,6 +17,7 @@ from pgtask.database.connection import refusal
 from pgtask.database.outcomes import Completions, Endings
 from pgtask.database.work import Exchanged, WorkConnection
 from pgtask.engine.attempt import COMMITTED, SUPERSEDED, Attempt
+from pgtask.engine.marks import Counts
 from pgtask.engine.prefetch import Prefetch
 from pgtask.engine.tally import Tally
 from pgtask.engine.task import Task
@@ -27,6 +28,7 @@ FLUSH_AFTER = 0.02
 
 # Of two attempts at one job, which this executor can hold after it lost the first, the newer one counts.
 _ORDER = attrgetter("id", "attempt")
+_UNSUCCESSFUL = frozenset({"failed", "timeout"})
 _SETTLED = frozenset({"completed", COMMITTED, SUPERSEDED})
 
 log = logging.getLogger("pgtask.completer")
@@ -36,12 +38,20 @@ class Completer:
     """The ended attempts that are not yet acknowledged."""
 
     def __init__(
-        self, prefetch: Prefetch, release: Callable[[int], None], tasks: Mapping[str, Task[Any]] | None = None
+        self,
+        prefetch: Prefetch,
+        release: Callable[[int], None],
+        tasks: Mapping[str, Task[Any]] | None = None,
+        count: Callable[[Counts], None] = lambda _: None,
     ) -> None:
-        """`release` is called with the mark of each attempt that is done with, acknowledged or refused."""
+        """`release` is called with the mark of each attempt that is done with, acknowledged or refused.
+
+        `count` is called with how many were acknowledged.
+        """
         self.tally = Tally(name for name, task in (tasks or {}).items() if task.defaults.pace.breaker)
         self._prefetch = prefetch
         self._release = release
+        self._count = count
         self._ended: deque[Attempt] = deque()
         self._sent: list[Attempt] = []
         self.superseded = 0
@@ -102,6 +112,8 @@ class Completer:
         release = self._release
         for attempt in batch:
             release(attempt.mark)
+        if batch:
+            self._count(_counts(batch, exchanged))
         if accepted < len(batch):
             refused = [
                 attempt
@@ -163,6 +175,7 @@ class Completer:
             attempt.traceback = None
             exchanged = self._exchange_one(connection, attempt, tasks)
         self._release(attempt.mark)
+        self._count(_counts([attempt], exchanged))
         if not exchanged.completed and not exchanged.ended:
             self._report([attempt])
 
@@ -176,6 +189,15 @@ class Completer:
             if report is not None:
                 self.tally.restore(report)
             raise
+
+
+def _counts(batch: list[Attempt], exchanged: Exchanged) -> Counts:
+    completed = len(exchanged.completed)
+    if completed == len(batch):
+        return Counts(completed, 0)
+    committed = sum(attempt.outcome == COMMITTED for attempt in batch)
+    failed = sum(attempt.outcome in _UNSUCCESSFUL and attempt.id in exchanged.ended for attempt in batch)
+    return Counts(completed + committed, failed)
 
 
 def _completions(attempts: list[Attempt], now: float) -> Completions:

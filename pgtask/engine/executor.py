@@ -78,7 +78,7 @@ class Executor:
         prefetch = Prefetch(concurrency, 0.0) if suspects else Prefetch(concurrency)
         notebook = Notebook()
         self._claimer = self._new_claimer()
-        completer = Completer(prefetch, marks.release, app.tasks)
+        completer = Completer(prefetch, marks.release, app.tasks, marks.count)
         self._transactions = self._make_transactions()
         dead_letters = DeadLetterReader(options.database_url, pooled=options.pooled)
         handlers = Handlers(app.tasks, notebook.progress, notebook.log, self._transactions, dead_letters.read)

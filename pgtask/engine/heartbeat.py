@@ -12,7 +12,7 @@ import psutil
 
 from pgtask.database import ownership
 from pgtask.database.connection import LEASE_SETTINGS, Connection, connect
-from pgtask.engine.marks import Mark
+from pgtask.engine.marks import Counts, Mark
 from pgtask.engine.persistence import LONGEST_PAUSE, persist
 
 # Between two beats, however many are asked for: notices are open to all.
@@ -36,14 +36,16 @@ class Heartbeat:
         *,
         quiet: Callable[[], bool] = lambda: False,
         size: Callable[[], tuple[int, int] | None] = lambda: None,
+        counts: Callable[[], Counts] = Counts,
         pooled: bool = False,
     ) -> None:
         """`held` reads the jobs in hand, `tasks` the names known, `quiet` whether no more jobs are to be taken.
 
         `on_beat` gets each answer, in this thread. `size` tells how many executors and slots there are, None for as
-        many as there were.
+        many as there were; `counts` how many attempts have ended.
         """
         self._size = size
+        self._counts = counts
         self._url = url
         self._pooled = pooled
         self._worker_id = worker_id
@@ -57,6 +59,8 @@ class Heartbeat:
         self._asked = threading.Event()
         self._process = psutil.Process()
         self._measured = (0.0, 0.0)
+        self.usage = (0.0, 0)
+        self.beaten_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -99,6 +103,7 @@ class Heartbeat:
     def _beat(self, connection: Connection) -> None:
         marks = self._held()
         cpu_percent, rss_bytes = self._usage()
+        self.usage = cpu_percent, rss_bytes
         beat = ownership.heartbeat(
             connection,
             self._worker_id,
@@ -110,7 +115,9 @@ class Heartbeat:
             cpu_percent=cpu_percent,
             rss_bytes=rss_bytes,
             quiet=self._quiet(),
+            counts=self._counts(),
         )
+        self.beaten_at = time.monotonic()
         self._on_beat(beat)
 
     def _usage(self) -> tuple[float, int]:

@@ -14,6 +14,7 @@ import tempfile
 from typing import NamedTuple
 
 _JOB = struct.Struct("=qid")
+_COUNTS = struct.Struct("=qq")
 _INSTANT = struct.calcsize("d")
 FREE, HELD, RUNNING, ENDED = 0, 1, 2, 3
 
@@ -41,8 +42,22 @@ class Mark(NamedTuple):
         return self.state in (RUNNING, ENDED)
 
 
+class Counts(NamedTuple):
+    """Attempts whose ends were acknowledged."""
+
+    completed: int = 0
+    unsuccessful: int = 0
+    """Failed or overran their timeout, tried again or not."""
+
+    def plus(self, other: Counts) -> Counts:
+        """Both taken together."""
+        return Counts(self.completed + other.completed, self.unsuccessful + other.unsuccessful)
+
+
 class Marks:
     """A table of `capacity` entries over a memory file: the instants of their starts, their states, then their jobs.
+
+    Behind them stands how many attempts have ended.
 
     A slot notes what becomes of its job by assignments, which cost it least.
     """
@@ -59,7 +74,7 @@ class Marks:
     @staticmethod
     def size(capacity: int) -> int:
         """Bytes that a table of `capacity` entries takes."""
-        return capacity * (_INSTANT + 1 + _JOB.size)
+        return capacity * (_INSTANT + 1 + _JOB.size) + _COUNTS.size
 
     @classmethod
     def create(cls, capacity: int) -> tuple[int, Marks]:
@@ -93,6 +108,15 @@ class Marks:
         """Forgets an entry: its job's end is acknowledged."""
         self._states[entry] = FREE
         self._free.append(entry)
+
+    def count(self, more: Counts) -> None:
+        """Notes that more attempts have ended."""
+        _COUNTS.pack_into(self._memory, len(self._memory) - _COUNTS.size, *self.counts.plus(more))
+
+    @property
+    def counts(self) -> Counts:
+        """Attempts that have ended so far, as seen from any process."""
+        return Counts(*_COUNTS.unpack_from(self._memory, len(self._memory) - _COUNTS.size))
 
     def read(self) -> list[Mark]:
         """All jobs in hand, as seen from any process."""

@@ -39,6 +39,7 @@ class WorkerOptions:
     name: str | None = None
     log_level: str = "info"
     log_format: str = "auto"
+    metrics_port: tuple[str, int] | None = None
 
     @property
     def executors(self) -> Bounds:

@@ -15,7 +15,7 @@ from pgtask.engine.bell import NEWS, Bell
 from pgtask.engine.burial import Death, Key
 from pgtask.engine.control import Channel, Message
 from pgtask.engine.crew import Load
-from pgtask.engine.marks import Mark, Marks, memory_file
+from pgtask.engine.marks import Counts, Mark, Marks, memory_file
 from pgtask.engine.options import ExecutorOptions, Kind
 from pgtask.model.payload import clean_text
 
@@ -85,6 +85,10 @@ class ExecutorProcess:
     def held(self) -> list[Mark]:
         """The jobs in hand; readable after the process has died, too."""
         return self._marks.read()
+
+    def counts(self) -> Counts:
+        """Attempts that have ended there; likewise."""
+        return self._marks.counts
 
     def send(self, message: Message) -> None:
         """Tells the executor something; a mere wake-up goes straight to the thread that it is meant for."""

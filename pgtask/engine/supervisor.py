@@ -13,6 +13,7 @@ from pgtask.database.connection import Connection
 from pgtask.database.notifications import Message
 from pgtask.engine import leftovers
 from pgtask.engine.drainer import Drainer
+from pgtask.engine.exporter import Exporter
 from pgtask.engine.heartbeat import Heartbeat
 from pgtask.engine.listener import Listener
 from pgtask.engine.options import WorkerOptions
@@ -83,6 +84,7 @@ class Supervisor:
             self._beat,
             quiet=lambda: team.is_quiet,
             size=team.size,
+            counts=team.counts,
             pooled=options.pooled,
         )
         upkeep = Upkeep(url, self._worker_id, options.lease, pooled=options.pooled)
@@ -98,10 +100,12 @@ class Supervisor:
         else:
             scheduler.start()
         team.muster()
+        exporter = Exporter.opened(options.metrics_port, self._worker_id, team, heartbeat)
         try:
             code = self._supervise(heartbeat)
         finally:
             team.disband()
+            exporter.close()
             drainer.stop()
             listener.stop()
             scheduler.stop()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import reduce
 
 from pgtask.database.notifications import Message
 from pgtask.engine.burial import bury
 from pgtask.engine.crew import Load
-from pgtask.engine.marks import Mark
+from pgtask.engine.marks import Counts, Mark
 from pgtask.engine.options import ExecutorOptions, Kind, WorkerOptions
 from pgtask.engine.prefetch import MAX_PREFETCH
 from pgtask.engine.process import ExecutorProcess
@@ -44,6 +45,7 @@ class Team:
         self._kill_at = float("inf")
         self._renewal = Renewal(self._start, self._retire)
         self._staffing = Staffing(options)
+        self._counts = Counts()
         self.is_quiet = False
         self.ever_ready = False
         self.stopping = False
@@ -54,6 +56,10 @@ class Team:
     def held(self) -> list[Mark]:
         """The jobs in hand of all executors."""
         return [mark for executor in list(self.executors) for mark in executor.held()]
+
+    def counts(self) -> Counts:
+        """Attempts that have ended in all executors, those that are gone included."""
+        return reduce(Counts.plus, [executor.counts() for executor in list(self.executors)], self._counts)
 
     def tasks(self) -> list[str]:
         """The tasks that are known, none before an executor is ready."""
@@ -217,10 +223,9 @@ class Team:
         executor.stop(self._options.grace)
 
     def _bury(self, executor: ExecutorProcess) -> bool:
-        death = executor.death()
-        code = executor.wait()
+        death, code = executor.death(), executor.wait()
+        self._counts, marks = self._counts.plus(executor.counts()), executor.held()
         self.executors.remove(executor)
-        marks = executor.held()
         executor.close()
         if code == BAD_APPLICATION and (not self.ever_ready or executor is self._renewal.successor):
             return self.ever_ready

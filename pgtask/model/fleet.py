@@ -33,6 +33,10 @@ class WorkerRecord:
     dead_at: datetime | None
     cpu_percent: float | None
     rss_bytes: int | None
+    completed: int
+    """Attempts that completed there."""
+    unsuccessful: int
+    """Attempts that failed there, tried again or not."""
     leader: bool
 
 

@@ -84,6 +84,14 @@ def port(value: object) -> int:
     return number
 
 
+def place(value: object) -> tuple[str, int]:
+    """An address and a port, such as 0.0.0.0:9090 or [::1]:9090; a port alone is on loopback."""
+    host, separator, number = str(value).rpartition(":")
+    if separator and not host:
+        raise ValueError(f"{value!r} names no address before the colon")
+    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", port(number)
+
+
 def positive_number(value: object) -> float:
     """A number above 0."""
     try:

@@ -33,6 +33,7 @@ MEMBERS = {"S": "stranger", "E": "enqueuer", "W": "worker", "R": "reader", "O": 
 ALLOWED = {
     "": "claim_idempotency_key create_token find_token keep_answer read_idempotency_key write_audit",
     "SEWRO": """
+        oldest_snapshot read_recovery
         begin_maintenance current_instant end_backends find_membership find_role limit_reading limit_waiting
         list_backends lock_migrations may_choose_ids may_read_jobs read_server_settings wal_position
         end_backend fence_executor follow_position inspect_grants inspect_horizon inspect_indexes inspect_sequences
@@ -52,11 +53,13 @@ ALLOWED = {
         advance_lane bury_workers claim_jobs claim_suspects complete_jobs end_jobs end_worker fill_history free_jobs
         heartbeat lead open_gate pretend_to_run register_task register_worker resign roll_up write_logs write_progress
         repair_circuits report_outcomes
+        add_totals lock_totals
     """,
     "WO": """
         cancel_jobs count_default_runs lock_due_schedules prune_schedule_ticks
         add_partition drop_expired_partition lock_job_keys lock_jobs lock_spent_keys settle_keys
         prune_default_runs prune_logs prune_resolutions prune_stats prune_workers
+        prune_worker_minutes
         read_retention set_schedule stop_workers sweep_lanes
         set_task_rate inherit_task_rate
     """,
@@ -71,6 +74,7 @@ ALLOWED = {
         find_attempts_under_way find_completed_attempt find_latest_failures find_unknown_tasks follow_logs follow_runs
         count_tagged_jobs explain_job find_ended_jobs find_live_jobs find_ownerless find_run_attempts find_running_jobs
         find_unsuccessful_jobs known_queues largest_file_jobs list_logs list_queues list_runs list_tasks list_workers
+        read_created read_duration_bounds read_totals use_of_workers
         read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs
         most_at_once sum_completed_jobs sum_file_jobs
         find_uncounted_queues known_tasks

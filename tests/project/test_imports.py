@@ -45,7 +45,7 @@ OWNERS = {
     "werkzeug": ("pgtask.web",),
     "pydantic": ("pgtask.web",),
     "gunicorn": ("pgtask.web",),
-    "prometheus_client": ("pgtask.web", "pgtask.observability"),
+    "prometheus_client": ("pgtask.web", "pgtask.observability", "pgtask.engine.exporter"),
     "urllib3": ("pgtask.client", "pgtask.engine.webhooks"),
     "pytest": ("pgtask.testing.plugin",),
     "docker": ("pgtask.testing.servers",),

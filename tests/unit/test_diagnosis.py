@@ -88,7 +88,7 @@ def worker(**values: Any) -> WorkerRecord:
     }
     usual |= {"executors": 2, "slots": 20, "running": 3, "lease": 30.0, "started_at": NOW - timedelta(hours=1)}
     usual |= {"heartbeat_at": NOW, "expires_at": NOW, "stopping_at": None, "dead_at": None, "cpu_percent": None}
-    return WorkerRecord(**usual | {"rss_bytes": None, "leader": True} | values)
+    return WorkerRecord(**usual | {"rss_bytes": None, "completed": 0, "unsuccessful": 0, "leader": True} | values)
 
 
 def queue(**values: Any) -> QueueRecord:

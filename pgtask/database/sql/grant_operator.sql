@@ -4,7 +4,7 @@ DO $$
 BEGIN
     GRANT USAGE ON SCHEMA pgtask TO {role};
     GRANT SELECT ON pgtask.schema_version, pgtask.sized_queues, pgtask.all_jobs, pgtask.dead_letters, pgtask.lanes, pgtask.jobs, pgtask.runs, pgtask.runs_default,
-                    pgtask.job_logs, pgtask.tasks, pgtask.queues, pgtask.workers, pgtask.leader, pgtask.stats_minute,
+                    pgtask.job_logs, pgtask.tasks, pgtask.queues, pgtask.workers, pgtask.leader, pgtask.stats_minute, pgtask.totals, pgtask.totals_edge, pgtask.worker_minutes,
                     pgtask.settings, pgtask.schedules, pgtask.schedule_ticks, pgtask.declarations,
                     pgtask.queue_sizes, pgtask.limits, pgtask.limit_holds, pgtask.unique_keys, pgtask.circuits,
                     pgtask.circuit_tallies, pgtask.resolutions TO {role};
@@ -13,6 +13,7 @@ BEGIN
                   catchup_limit, catchup_max_age, overlap, jitter, starts_at, ends_at, updated_at)
        ON pgtask.schedules TO {role};
     GRANT DELETE ON pgtask.jobs, pgtask.runs, pgtask.runs_default, pgtask.job_logs, pgtask.stats_minute, pgtask.workers,
+                    pgtask.worker_minutes,
                     pgtask.schedule_ticks TO {role};
     GRANT UPDATE (cancel_requested_at) ON pgtask.jobs TO {role};
     GRANT DELETE, UPDATE (scope, expires_at) ON pgtask.unique_keys TO {role};
@@ -22,6 +23,8 @@ BEGIN
                               pgtask.add_partition, pgtask.drop_expired_partition,
                               pgtask.schedule, pgtask.unschedule, pgtask.pause_schedule, pgtask.resume_schedule,
                               pgtask.run_schedule, pgtask.open_circuit, pgtask.close_circuit TO {role};
+    GRANT SELECT ON SEQUENCE pgtask.jobs_id_seq TO {role};
+    GRANT EXECUTE ON FUNCTION pgtask.duration_bounds, pgtask.add_buckets, pgtask.sum_buckets(bigint[]), pgtask.in_bucket TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.explain_span, pgtask.explain_moment, pgtask.explain_instant,
                               pgtask.explain_since, pgtask.explain_took, pgtask.explain_count, pgtask.explain_list, pgtask.explain_quoted,
                               pgtask.explain_error, pgtask.explain_worker, pgtask.explain_fate, pgtask.ageing_step,

@@ -4,6 +4,9 @@ BEGIN
     GRANT USAGE ON SCHEMA pgtask TO {role};
     GRANT SELECT ON pgtask.schema_version, pgtask.all_jobs, pgtask.dead_letters, pgtask.lanes, pgtask.queues, pgtask.settings,
                     pgtask.sized_queues, pgtask.queue_sizes, pgtask.circuit_tallies TO {role};
+    GRANT SELECT, INSERT, UPDATE, DELETE ON pgtask.worker_minutes TO {role};
+    GRANT SELECT, INSERT, UPDATE ON pgtask.totals, pgtask.totals_edge TO {role};
+    GRANT SELECT ON SEQUENCE pgtask.jobs_id_seq TO {role};
     GRANT SELECT, INSERT, UPDATE, DELETE ON pgtask.jobs, pgtask.workers, pgtask.stats_minute, pgtask.limits,
                                               pgtask.limit_holds, pgtask.unique_keys, pgtask.circuits TO {role};
     GRANT SELECT, INSERT, UPDATE ON pgtask.tasks, pgtask.leader, pgtask.schedules, pgtask.declarations TO {role};
@@ -14,6 +17,7 @@ BEGIN
     GRANT SELECT, UPDATE ON SEQUENCE pgtask.idle_until TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.enqueue, pgtask.enqueue_or_find, pgtask.unique_job, pgtask.payload_limit,
                               pgtask.size_exceeded, pgtask.count_queue,
+                              pgtask.duration_bounds, pgtask.add_buckets, pgtask.sum_buckets(bigint[]), pgtask.in_bucket,
                               pgtask.notify_rewind, pgtask.cancel, pgtask.add_partition, pgtask.drop_expired_partition,
                               pgtask.rate_room, pgtask.within_limits, pgtask.claim_limited, pgtask.repair_limits, pgtask.copy_dead_letter,
                               pgtask.report_outcomes, pgtask.repair_circuits, pgtask.pace_retries TO {role};

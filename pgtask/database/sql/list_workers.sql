@@ -23,6 +23,8 @@ SELECT w.id,
        w.dead_at,
        w.cpu_percent,
        w.rss_bytes,
+       w.completed,
+       w.unsuccessful,
        EXISTS (SELECT FROM pgtask.leader l WHERE l.name = 'upkeep' AND l.holder = w.id AND l.expires_at > now()) AS leader
   FROM pgtask.workers w
  WHERE (%(id)s::int4 IS NULL OR w.id = %(id)s::int4)

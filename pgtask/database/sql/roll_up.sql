@@ -2,34 +2,53 @@
 -- this, whichever is earlier, but no further back than an hour. Repeating it changes nothing, and older minutes stay.
 -- Locks: the rows of those minutes, in the order of the primary key. Index: runs_finished_at, stats_minute_pkey.
 INSERT INTO pgtask.stats_minute (minute, queue, task, completed, failed, retried, cancelled, lost, run_seconds, wait_seconds,
-                                 max_run_seconds, max_wait_seconds)
-SELECT date_trunc('minute', r.finished_at),
-       r.queue,
-       r.task,
-       count(*) FILTER (WHERE r.outcome = 'completed'),
-       count(*) FILTER (WHERE r.outcome IN ('failed', 'timeout', 'crashed') AND r.final),
-       count(*) FILTER (WHERE r.outcome IN ('failed', 'timeout', 'crashed') AND NOT r.final),
-       count(*) FILTER (WHERE r.outcome = 'cancelled'),
-       count(*) FILTER (WHERE r.outcome = 'lost'),
-       coalesce(sum(ran.seconds), 0),
-       coalesce(sum(waited.seconds), 0),
-       coalesce(max(ran.seconds), 0),
-       coalesce(max(waited.seconds), 0)
-  FROM pgtask.runs r
- CROSS JOIN LATERAL (
-    SELECT CASE WHEN r.outcome IN ('completed', 'failed', 'timeout', 'crashed')
-                THEN greatest(extract(epoch FROM r.finished_at - r.started_at)::float8, 0) END AS seconds
- ) ran
- CROSS JOIN LATERAL (
-    SELECT CASE WHEN r.outcome IN ('completed', 'failed', 'timeout', 'crashed')
-                THEN greatest(extract(epoch FROM r.started_at - r.scheduled_at)::float8, 0) END AS seconds
- ) waited
- WHERE r.finished_at >= date_trunc('minute', greatest(
-           least(coalesce((SELECT max(s.minute) FROM pgtask.stats_minute s), '-infinity'), now() - interval '1 minute'),
-           now() - interval '1 hour'))
-   AND r.outcome NOT IN ('released', 'snoozed')
- GROUP BY 1, 2, 3
- ORDER BY 1, 2, 3
+                                 max_run_seconds, max_wait_seconds, run_buckets, wait_buckets)
+SELECT part.minute,
+       part.queue,
+       part.task,
+       sum(part.completed),
+       sum(part.failed),
+       sum(part.retried),
+       sum(part.cancelled),
+       sum(part.lost),
+       sum(part.run_seconds),
+       sum(part.wait_seconds),
+       max(part.max_run_seconds),
+       max(part.max_wait_seconds),
+       pgtask.sum_buckets(pgtask.in_bucket(part.run_bucket, part.attempts)),
+       pgtask.sum_buckets(pgtask.in_bucket(part.wait_bucket, part.attempts))
+  FROM (SELECT date_trunc('minute', r.finished_at) AS minute,
+               r.queue,
+               r.task,
+               width_bucket(ran.seconds, pgtask.duration_bounds()) AS run_bucket,
+               width_bucket(waited.seconds, pgtask.duration_bounds()) AS wait_bucket,
+               count(*) AS attempts,
+               count(*) FILTER (WHERE r.outcome = 'completed') AS completed,
+               count(*) FILTER (WHERE r.outcome IN ('failed', 'timeout', 'crashed') AND r.final) AS failed,
+               count(*) FILTER (WHERE r.outcome IN ('failed', 'timeout', 'crashed') AND NOT r.final) AS retried,
+               count(*) FILTER (WHERE r.outcome = 'cancelled') AS cancelled,
+               count(*) FILTER (WHERE r.outcome = 'lost') AS lost,
+               coalesce(sum(ran.seconds), 0) AS run_seconds,
+               coalesce(sum(waited.seconds), 0) AS wait_seconds,
+               coalesce(max(ran.seconds), 0) AS max_run_seconds,
+               coalesce(max(waited.seconds), 0) AS max_wait_seconds
+          FROM pgtask.runs r
+         CROSS JOIN LATERAL (
+            SELECT CASE WHEN r.outcome IN ('completed', 'failed', 'timeout', 'crashed')
+                        THEN greatest(extract(epoch FROM r.finished_at - r.started_at)::float8, 0) END AS seconds
+         ) ran
+         CROSS JOIN LATERAL (
+            SELECT CASE WHEN r.outcome IN ('completed', 'failed', 'timeout', 'crashed')
+                        THEN greatest(extract(epoch FROM r.started_at - r.scheduled_at)::float8, 0) END AS seconds
+         ) waited
+         WHERE r.finished_at >= date_trunc('minute', greatest(
+                   least(coalesce((SELECT max(s.minute) FROM pgtask.stats_minute s), '-infinity'),
+                         now() - interval '1 minute'),
+                   now() - interval '1 hour'))
+           AND r.outcome NOT IN ('released', 'snoozed')
+         GROUP BY 1, 2, 3, 4, 5) part
+ GROUP BY part.minute, part.queue, part.task
+ ORDER BY part.minute, part.queue, part.task
     ON CONFLICT (minute, queue, task) DO UPDATE
    SET completed = excluded.completed,
        failed = excluded.failed,
@@ -39,4 +58,6 @@ SELECT date_trunc('minute', r.finished_at),
        run_seconds = excluded.run_seconds,
        wait_seconds = excluded.wait_seconds,
        max_run_seconds = excluded.max_run_seconds,
-       max_wait_seconds = excluded.max_wait_seconds;
+       max_wait_seconds = excluded.max_wait_seconds,
+       run_buckets = excluded.run_buckets,
+       wait_buckets = excluded.wait_buckets;
