@@ -49,7 +49,7 @@ def test_a_worker_that_has_just_started_ends_what_has_expired(workers: Fleet, co
 
     worker = workers.launch("--processes", "1", "--lease", "60", "--drain")
 
-    assert worker.wait() == 0
+    assert worker.process.wait(timeout=20) == 0
     worker = workers.start("--processes", "1", "--lease", "60")
     assert ended(connection, expired)["status"] == "cancelled"
     assert rows.number(connection, "SELECT count(*) FROM pgtask.leader WHERE name = 'upkeep'") == 0
