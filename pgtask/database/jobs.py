@@ -59,7 +59,7 @@ def enqueue(connection: psycopg.Connection[Any], job: NewJob, payload: str) -> E
 
     `payload` is the text of a JSON object. Raises PayloadError when it is too large or a column refuses a value,
     QueueFull when the queue takes no more, UniqueConflictError when another job holds the unique key and that is to be
-    an error. Neither spoils the transaction, but for a job whose key is not just that of live jobs in a full queue.
+    an error. Neither spoils the transaction, but for a full queue where the key is no plain `unique_key`.
     """
     arguments = _arguments(job) | {"payload": payload}
     if len(payload) > _SURELY_ACCEPTED:

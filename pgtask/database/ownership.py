@@ -254,13 +254,25 @@ def anything_left(
 
 
 def lead(
-    connection: psycopg.Connection[Any], name: str, worker_id: int, seconds: float, *, unbroken: bool = True
+    connection: psycopg.Connection[Any],
+    name: str,
+    worker_id: int,
+    seconds: float,
+    *,
+    unbroken: bool = True,
+    beside: Sequence[str] = (),
 ) -> bool:
-    """Takes or renews a leadership for so many seconds; False while another worker holds it.
+    """Takes or renews a leadership for so many seconds; False while another worker holds it, or one of those `beside`.
 
     With `unbroken` only a worker may whose own lease has been so for a full period, as it must for rescuing.
     """
-    arguments = {"name": name, "worker_id": worker_id, "seconds": seconds, "unbroken": unbroken}
+    arguments = {
+        "name": name,
+        "names": [name, *beside],
+        "worker_id": worker_id,
+        "seconds": seconds,
+        "unbroken": unbroken,
+    }
     return connection.execute(_LEAD, arguments, prepare=True).fetchone() is not None
 
 

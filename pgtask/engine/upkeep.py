@@ -19,6 +19,8 @@ from pgtask.engine.persistence import persist
 from pgtask.model.wording import plural
 
 LEADERSHIP = "upkeep"
+# Of all but rescue, by a worker that may not rescue yet because its lease is too young, where nobody else does it.
+STAND_IN = "upkeep stand-in"
 _STATISTICS_EVERY = 10.0
 _PRUNE_LIMITS_EVERY = 600.0
 _COUNT_EVERY = 2.0
@@ -45,6 +47,8 @@ class Upkeep:
         self._leading_interval = min(1.0, self._interval)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+        # By then its lease has been unbroken for a full period, or another leads.
+        self._grown_up_at = time.monotonic() + 2 * lease
         self._partitions_every = _PARTITIONS_EVERY
         self._last: dict[Callable[[Connection], None], tuple[float, float]] = {}
 
@@ -66,13 +70,15 @@ class Upkeep:
             pause = self._interval
             while not self._stopped.wait(pause * random.uniform(0.8, 1.2)):
                 pause = self._leading_interval if self._step(connection) else self._interval
-            ownership.resign(connection, LEADERSHIP, self._worker_id)
+            for name in (LEADERSHIP, STAND_IN):
+                ownership.resign(connection, name, self._worker_id)
 
     def _step(self, connection: Connection) -> bool:
         """Does what is due if this worker leads; returns whether it does."""
-        if not ownership.lead(connection, LEADERSHIP, self._worker_id, self._leadership):
+        if ownership.lead(connection, LEADERSHIP, self._worker_id, self._leadership):
+            self._rescue(connection)
+        elif time.monotonic() > self._grown_up_at or not self._stands_in(connection):
             return False
-        self._rescue(connection)
         self._repair_limits(connection)
         self._repair_circuits(connection)
         self._now_and_then(_PRUNE_LIMITS_EVERY, ownership.prune_limits, connection)
@@ -81,6 +87,10 @@ class Upkeep:
         self._now_and_then(_STATISTICS_EVERY, statistics.roll_up, connection)
         self._now_and_then(self._partitions_every, self._maintain, connection)
         return True
+
+    def _stands_in(self, connection: Connection) -> bool:
+        lead, seconds = ownership.lead, self._leadership
+        return lead(connection, STAND_IN, self._worker_id, seconds, unbroken=False, beside=[LEADERSHIP])
 
     def _now_and_then(self, seconds: float, action: Callable[[Connection], None], connection: Connection) -> None:
         begun = time.monotonic()

@@ -41,3 +41,15 @@ def test_the_leader_counts_large_queues(workers: Fleet, connection: Connection) 
     rows.insert(connection, "quick", queue="unserved", count=1500)
     workers.start("--processes", "1", "--queues", "served", "--lease", "2")
     eventually(lambda: rows.number(connection, "SELECT waiting FROM pgtask.queue_sizes") == 1500, 30)
+
+
+def test_a_worker_that_has_just_started_ends_what_has_expired(workers: Fleet, connection: Connection) -> None:
+    """It may not rescue for as long as its lease, but this it may; and what has expired is not left to run."""
+    (expired,) = rows.insert(connection, "quick", start_by=rows.ago(1))
+
+    worker = workers.launch("--processes", "1", "--lease", "60", "--drain")
+
+    assert worker.process.wait(timeout=20) == 0
+    worker = workers.start("--processes", "1", "--lease", "60")
+    assert ended(connection, expired)["status"] == "cancelled"
+    assert rows.number(connection, "SELECT count(*) FROM pgtask.leader WHERE name = 'upkeep'") == 0

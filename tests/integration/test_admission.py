@@ -290,3 +290,17 @@ def test_taking_the_bound_back_lets_jobs_in_again(database: str, mail: Task[Any]
         mail.enqueue()
     run(database, "queues", "set", "mail", "--max-size", "none")
     mail.enqueue()
+
+
+def test_what_is_put_back_by_hand_counts_at_once(connection: Connection) -> None:
+    bound(connection, 1010)
+    ids = fill(connection, 1000)
+    connection.execute("SELECT pgtask.cancel(id) FROM unnest(%s::int8[]) AS c (id)", [ids])
+    connection.execute("SELECT pgtask.count_queue('mail')")
+    assert kept(connection)[0] == 0
+
+    put_back = "SELECT count(*) FROM pgtask.retry_jobs(%s::int8[]) WHERE answer = 'pending'"
+    assert connection.execute(put_back, [ids[1:]]).fetchone() == (999,)
+    assert connection.execute("SELECT pgtask.retry(%s)", [ids[0]]).fetchone() == ("pending",)
+
+    assert kept(connection)[0] == 1000

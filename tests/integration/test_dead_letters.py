@@ -20,6 +20,7 @@ from pgtask.model.rate import Rate
 from tests.command_line import add_run
 from tests.integration.conftest import Work
 from tests.rows import ago, ended, final, insert, live, number, runs
+from tests.support import eventually
 
 Connection = psycopg.Connection[Any]
 ALL = DeadLetterFilter()
@@ -507,3 +508,24 @@ def test_deleting_a_dead_letter_frees_its_unique_key(connection: Connection, ope
     assert [answer.answer for answer in dead_letters.delete_jobs(operator, [1, 2])] == ["deleted", "completed"]
 
     assert connection.execute("SELECT unique_key FROM pgtask.unique_keys").fetchall() == [("k2",)]
+
+
+def test_who_puts_jobs_back_locks_keys_before_runs(work: Work, connection: Connection, database: str) -> None:
+    """As deletion does; locked crosswise they would end each other."""
+    plain = fail(work, connection)
+    (keyed,) = insert(connection, "t")
+    connection.execute("DELETE FROM pgtask.jobs WHERE id = %s", [keyed])
+    connection.execute(
+        "INSERT INTO pgtask.unique_keys (unique_key, job_id, scope) VALUES ('k', %s, 'until_success')", [keyed]
+    )
+    with psycopg.connect(database) as deleting, psycopg.connect(database, autocommit=True) as retrying:
+        deleting.execute("SELECT FROM pgtask.unique_keys WHERE job_id = %s FOR UPDATE", [keyed])
+        query = "SELECT job_id FROM pgtask.retry_jobs(%s::int8[], now())"
+        thread = threading.Thread(target=retrying.execute, args=(query, [[plain, keyed]]))
+        thread.start()
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+        eventually(lambda: number(connection, waiting, [retrying.info.backend_pid]) == 1)
+        deleting.execute("SELECT FROM pgtask.runs WHERE job_id = %s FOR UPDATE NOWAIT", [plain])
+        deleting.rollback()
+        thread.join()
+    assert live(connection, plain)["status"] == "pending"

@@ -336,6 +336,9 @@ def test_what_a_draining_worker_takes_for_left(work: Work, connection: Connectio
     insert(connection, "t", scheduled_at=ago(-60))
     connection.execute("INSERT INTO pgtask.queues (name, paused_at) VALUES ('paused', now())")
     insert(connection, "t", queue="paused")
+    connection.execute("INSERT INTO pgtask.queues (name, max_workers) VALUES ('closed', 0)")
+    insert(connection, "t", queue="closed")
+    insert(connection, "t", start_by=ago(1))
     assert not left()
 
     (id,) = insert(connection, "t", queue="q")
@@ -387,3 +390,16 @@ def test_only_a_worker_whose_lease_was_unbroken_for_a_whole_period_leads(connect
     assert not ownership.lead(connection, "x", young, 30)
     assert not ownership.lead(connection, "x", expired, 30)
     assert ownership.lead(connection, "x", old, 30)
+
+
+def test_one_whose_lease_is_young_stands_in_while_nobody_leads(connection: Connection) -> None:
+    young, old = add_worker(connection), add_worker(connection, age=60)
+
+    def stands_in(worker: int) -> bool:
+        return ownership.lead(connection, "stand-in", worker, 30, unbroken=False, beside=["x"])
+
+    assert stands_in(young)
+    assert ownership.lead(connection, "x", old, 30)
+    assert not stands_in(young)
+    ownership.resign(connection, "x", old)
+    assert stands_in(young)

@@ -89,3 +89,18 @@ def test_a_claimer_of_suspects_looks_again_at_once_after_a_find_and_else_rests(
     assert claimer.rest(work.connection) > 0
     claimer.wake()
     assert claimer.look_due()
+
+
+def test_held_ones_keep_nobody_from_being_found(work: Work, connection: Connection) -> None:
+    connection.execute("INSERT INTO pgtask.queues (name, max_workers) VALUES ('limited', 0)")
+    connection.execute("INSERT INTO pgtask.queues (name, paused_at) VALUES ('paused', now())")
+    connection.execute("SELECT pgtask.open_circuit('u')")
+    for queue in ("limited", "paused"):
+        insert(connection, "t", suspect=True, queue=queue, count=60, scheduled_at=ago(60))
+    insert(connection, "u", suspect=True, count=60, scheduled_at=ago(60))
+    insert(connection, "t", suspect=True, count=60, concurrency_key="k", scheduled_at=ago(60))
+    (holder,) = insert(connection, "t", suspect=True, concurrency_key="k", scheduled_at=ago(90))
+    assert [row[0] for row in work.connection.claim_suspects(None, 1, [*TASKS, "u"])] == [holder]
+    (free,) = insert(connection, "t", suspect=True)
+
+    assert [row[0] for row in work.connection.claim_suspects(None, 10, [*TASKS, "u"])] == [free]

@@ -668,3 +668,36 @@ def test_the_rights_to_enqueue_outlive_the_migration(database: str, logins: Logi
         with psycopg.connect(url, autocommit=True) as producer:
             assert producer.execute("SELECT pgtask.enqueue('t', unique_key => 'k')").fetchone()
     assert number(connection, "SELECT count(*) FROM pgtask.jobs") == 1
+
+
+# What a further enqueue must not take away
+
+
+@every_kind
+@pytest.mark.parametrize("on_conflict", ["replace", "reschedule"])
+def test_a_holder_that_waits_for_its_retry_goes_on_waiting(kind: str, on_conflict: str, connection: Connection) -> None:
+    (id, _) = enqueue(connection, **KINDS[kind])
+    connection.execute(
+        "UPDATE pgtask.jobs SET retry_count = 1, created_at = now() - interval '1 h', "
+        "scheduled_at = now() + interval '30 s' WHERE id = %s",
+        [id],
+    )
+    due = live(connection, id)["scheduled_at"]
+    more = {"max_wait": "2 s"} if on_conflict == "reschedule" else {}
+
+    assert enqueue(connection, **KINDS[kind], on_conflict=on_conflict, delay="1 s", **more)[0] == id
+    assert live(connection, id)["scheduled_at"] == due
+    assert enqueue(connection, **KINDS[kind], on_conflict=on_conflict, delay="1 h", **more)[0] == id
+    assert live(connection, id)["scheduled_at"] > due
+
+
+def test_what_is_put_off_is_to_start_by_when_the_latest_caller_wants_it(connection: Connection) -> None:
+    soon, later = (sql.SQL("now() + {}::interval").format(sql.Literal(f"{n} s")) for n in (6, 60))
+    (id, _) = enqueue(connection, delay="3 s", start_by=soon)
+    before = live(connection, id)["start_by"]
+
+    assert enqueue(connection, delay="30 s", start_by=later, on_conflict="reschedule") == (id, "rescheduled")
+
+    after = live(connection, id)
+    assert after["scheduled_at"] < after["start_by"]
+    assert after["start_by"] > before

@@ -1,5 +1,5 @@
 -- Takes or renews a leadership; the term grows with each change of holder. Nothing comes back, and nothing is locked, while
--- another holds it. None is given for a minute: one that seems to last so long was given by a clock that has been put back. With `unbroken` only a worker whose own lease has been so for a full period may lead, as one who rescues must.
+-- another holds it, or one of the others in names. None is given for a minute: one that seems to last so long was given by a clock that has been put back. With `unbroken` only a worker whose own lease has been so for a full period may lead, as one who rescues must.
 -- Index: leader_pkey, workers_pkey.
 INSERT INTO pgtask.leader AS l (name, holder, expires_at)
 SELECT %(name)s::text, me.id, now() + make_interval(secs => %(seconds)s::float8)
@@ -9,7 +9,7 @@ SELECT %(name)s::text, me.id, now() + make_interval(secs => %(seconds)s::float8)
    AND me.expires_at > now()
    AND (NOT %(unbroken)s::bool OR me.live_since + make_interval(secs => me.lease) <= now())
    AND NOT EXISTS (SELECT FROM pgtask.leader other
-                    WHERE other.name = %(name)s::text AND other.holder <> me.id AND other.expires_at > now()
+                    WHERE other.name = ANY (%(names)s::text[]) AND other.holder <> me.id AND other.expires_at > now()
                       AND other.expires_at < now() + interval '1 minute')
 ON CONFLICT (name) DO UPDATE
    SET term = l.term + (l.holder <> excluded.holder)::int4,

@@ -1,0 +1,175 @@
+CREATE OR REPLACE FUNCTION pgtask.meet_holder(holder bigint, job pgtask.jobs, on_conflict text, max_wait interval) RETURNS text
+    LANGUAGE plpgsql SET search_path = pg_catalog, pgtask, pg_temp AS $$
+DECLARE
+    changed pgtask.jobs;
+BEGIN
+    IF on_conflict = 'error' THEN
+        RAISE EXCEPTION 'job % holds the unique key %', holder, quote_literal(coalesce(job.unique_key, job.scoped_key))
+            USING ERRCODE = 'unique_violation', HINT = 'With on_conflict => ''skip'' the id of that job is returned.';
+    ELSIF on_conflict = 'skip' THEN
+        RETURN 'held';
+    ELSIF on_conflict = 'replace' THEN
+        UPDATE pgtask.jobs j
+           SET payload = job.payload, priority = job.priority, scheduled_at = job.scheduled_at, tags = job.tags,
+               timeout = job.timeout, max_retries = job.max_retries, retry_strategy = job.retry_strategy,
+               retry_delay = job.retry_delay, max_retry_delay = job.max_retry_delay, traceparent = job.traceparent,
+               concurrency_key = job.concurrency_key, start_by = job.start_by
+         WHERE j.id = holder AND j.status = 'pending' AND j.task = job.task
+        RETURNING j.* INTO changed;
+    ELSE
+        UPDATE pgtask.jobs j
+           SET scheduled_at = least(job.scheduled_at, j.created_at + max_wait)
+         WHERE j.id = holder AND j.status = 'pending' AND j.task = job.task
+        RETURNING j.* INTO changed;
+    END IF;
+    IF changed.id IS NULL THEN
+        PERFORM FROM pgtask.jobs j WHERE j.id = holder AND j.status = 'pending' AND j.task <> job.task;
+        IF FOUND THEN
+            RAISE EXCEPTION 'job % holds the unique key % and is of another task: it cannot be changed for task %',
+                holder, quote_literal(coalesce(job.unique_key, job.scoped_key)), job.task
+                USING ERRCODE = 'unique_violation', HINT = 'Give the jobs of each task keys of their own.';
+        END IF;
+        RETURN 'held';
+    END IF;
+    -- It may be due before the watermarks of workers now. What is due later, they come to.
+    IF changed.scheduled_at <= now() THEN
+        PERFORM pgtask.notify_rewind(changed.queue, changed.priority, changed.scheduled_at);
+    END IF;
+    RETURN CASE on_conflict WHEN 'replace' THEN 'replaced' ELSE 'rescheduled' END;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION pgtask.retry(job_id bigint) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pgtask, pg_temp AS $$
+DECLARE
+    run pgtask.runs;
+    holder bigint;
+BEGIN
+    -- Before the run is: whoever deletes a job locks them in this order, too.
+    PERFORM FROM pgtask.unique_keys k WHERE k.job_id = retry.job_id ORDER BY k.unique_key FOR UPDATE;
+    SELECT * INTO run FROM pgtask.runs r WHERE r.job_id = retry.job_id AND r.final FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN (SELECT 'active' FROM pgtask.jobs j WHERE j.id = retry.job_id);
+    END IF;
+    IF run.status = 'completed' THEN
+        RETURN 'completed';
+    END IF;
+    IF run.scoped_key IS NOT NULL THEN
+        holder := pgtask.take_key(run.scoped_key, run.job_id, run.unique_scope, run.unique_until);
+    ELSE
+        SELECT j.id INTO holder FROM pgtask.jobs j WHERE j.unique_key = run.unique_key;
+    END IF;
+    IF holder IS NOT NULL THEN
+        RAISE EXCEPTION 'job % cannot be retried: job % holds its unique key %', job_id, holder,
+            coalesce(run.unique_key, run.scoped_key)
+            USING ERRCODE = 'unique_violation', HINT = 'Cancel the holder or wait until it ends.';
+    END IF;
+    UPDATE pgtask.runs r SET final = false, status = NULL
+        WHERE r.job_id = retry.job_id AND r.final AND r.finished_at = run.finished_at;
+    INSERT INTO pgtask.jobs (id, scheduled_at, created_at, timeout, retry_delay, max_retry_delay, attempt, max_retries,
+                             retry_strategy, priority, queue, task, payload, unique_key, traceparent, tags,
+                             schedule_id, tick_at, start_by, concurrency_key, scoped_key, unique_scope, unique_until,
+                             dead_letter)
+    VALUES (run.job_id, run.scheduled_at, run.created_at, run.timeout, run.retry_delay, run.max_retry_delay, run.claims,
+            run.max_retries, run.retry_strategy, run.priority, run.queue, run.task, run.payload, run.unique_key,
+            run.traceparent, run.tags, run.schedule_id, run.tick_at, NULL, run.concurrency_key, run.scoped_key,
+            run.unique_scope, run.unique_until, run.dead_letter);
+    PERFORM pgtask.notify_rewind(run.queue, run.priority, run.scheduled_at);
+    RETURN 'pending';
+END
+$$;
+
+CREATE OR REPLACE FUNCTION pgtask.retry_jobs(ids bigint[], due timestamptz DEFAULT NULL, spacing double precision DEFAULT NULL)
+    RETURNS TABLE (job_id bigint, answer text, detail text)
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pgtask, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    plain bigint[];
+    keyed bigint[];
+    completed bigint[];
+    oldest timestamptz;
+    newest timestamptz;
+    put_back bigint := 0;
+    keyed_id bigint;
+BEGIN
+    -- Locked in the order of their ids, so that two callers cannot lock them crosswise; those with a key only by
+    -- pgtask.retry(), after their keys.
+    WITH locked AS MATERIALIZED (
+        SELECT r.job_id, r.finished_at, r.status
+          FROM pgtask.runs r
+         WHERE r.job_id = ANY (retry_jobs.ids)
+           AND r.final
+           AND r.unique_key IS NULL
+           AND r.scoped_key IS NULL
+         ORDER BY r.job_id
+           FOR UPDATE
+    )
+    SELECT coalesce(array_agg(l.job_id) FILTER (WHERE l.status <> 'completed'), '{}'),
+           coalesce(array_agg(l.job_id) FILTER (WHERE l.status = 'completed'), '{}'),
+           min(l.finished_at), max(l.finished_at)
+      INTO plain, completed, oldest, newest
+      FROM locked l;
+    keyed := ARRAY(SELECT r.job_id
+                     FROM pgtask.runs r
+                    WHERE r.job_id = ANY (retry_jobs.ids)
+                      AND r.final
+                      AND num_nonnulls(r.unique_key, r.scoped_key) > 0
+                    ORDER BY r.finished_at, r.job_id);
+
+    RETURN QUERY
+    WITH put_back AS (
+        -- The bounds keep out the partitions that hold none of them.
+        UPDATE pgtask.runs r
+           SET final = false, status = NULL
+         WHERE r.job_id = ANY (plain)
+           AND r.final
+           AND r.finished_at BETWEEN oldest AND newest
+        RETURNING r.*
+    ), numbered AS (
+        SELECT p.*, CASE WHEN due IS NULL THEN p.scheduled_at
+                         ELSE due + make_interval(secs => spacing * (row_number() OVER (ORDER BY p.finished_at, p.job_id) - 1))
+                    END AS due_at
+          FROM put_back p
+    ), inserted AS (
+        INSERT INTO pgtask.jobs (id, scheduled_at, created_at, timeout, retry_delay, max_retry_delay, attempt, max_retries,
+                                 retry_strategy, priority, queue, task, payload, traceparent, tags, schedule_id, tick_at,
+                                 concurrency_key, unique_until, dead_letter)
+        SELECT n.job_id, n.due_at, n.created_at, n.timeout, n.retry_delay, n.max_retry_delay, n.claims, n.max_retries,
+               n.retry_strategy, n.priority, n.queue, n.task, n.payload, n.traceparent, n.tags, n.schedule_id, n.tick_at,
+               n.concurrency_key, n.unique_until, n.dead_letter
+          FROM numbered n
+        RETURNING id, queue, priority, scheduled_at
+    ), notified AS (
+        SELECT pgtask.notify_rewind(i.queue, i.priority, min(i.scheduled_at))
+          FROM inserted i
+         WHERE i.scheduled_at <= now()
+         GROUP BY i.queue, i.priority
+    )
+    SELECT i.id, 'pending', NULL::text FROM inserted i WHERE (SELECT count(*) FROM notified) >= 0;
+    GET DIAGNOSTICS put_back = ROW_COUNT;
+
+    FOREACH keyed_id IN ARRAY keyed LOOP
+        job_id := keyed_id;
+        detail := NULL;
+        BEGIN
+            answer := pgtask.retry(keyed_id);
+            IF answer = 'pending' AND due IS NOT NULL THEN
+                UPDATE pgtask.jobs j SET scheduled_at = due + make_interval(secs => spacing * put_back) WHERE j.id = keyed_id;
+            END IF;
+            put_back := put_back + (answer IS NOT DISTINCT FROM 'pending')::int4;
+        EXCEPTION WHEN unique_violation THEN
+            answer := 'held';
+            detail := SQLERRM;
+        END;
+        RETURN NEXT;
+    END LOOP;
+
+    RETURN QUERY
+    SELECT c.id, 'completed', NULL::text FROM unnest(completed) AS c (id)
+     UNION ALL
+    SELECT rest.id, CASE WHEN j.id IS NOT NULL THEN 'active' END, NULL::text
+      FROM (SELECT unnest(retry_jobs.ids) EXCEPT SELECT unnest(plain || keyed || completed)) AS rest (id)
+      LEFT JOIN pgtask.jobs j ON j.id = rest.id;
+END
+$$;
+DROP FUNCTION pgtask.note_put_back;
