@@ -19,6 +19,7 @@ from pgtask.model import setting
 from pgtask.model.bounds import Bounds
 from pgtask.model.destination import HostRule, parse_network
 from pgtask.model.errors import ConfigurationError
+from pgtask.model.place import Place
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("auto", "text", "json")
@@ -102,7 +103,7 @@ class Settings:
     """Requests a second that a token without a rate of its own may make."""
     open_metrics: bool = False
     """Whether /metrics is for everyone, not only for holders of a token."""
-    metrics_port: tuple[str, int] | None = None
+    metrics_port: Place | None = None
     """Address and port where a worker shows its own metrics; None means nowhere."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each setting that is not a default was given, in words."""

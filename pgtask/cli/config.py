@@ -12,6 +12,7 @@ from pgtask.cli.context import settings
 from pgtask.cli.output import Column, json_option, print_json, print_table
 from pgtask.config import SECRETS, Settings, mask_secrets
 from pgtask.model.bounds import Bounds
+from pgtask.model.place import Place
 from pgtask.model.wording import duration
 
 DURATIONS = frozenset({"lease", "poll", "grace", "kill_after"})
@@ -32,6 +33,8 @@ MEANINGS = {
     "smtp_password": "none",
     "email_from": "pgtask at the host's name",
     "commands_file": "none: the task command is off",
+    "cors_origins": "none",
+    "metrics_port": "nowhere",
 }
 
 
@@ -87,10 +90,10 @@ def _settings(given: Settings) -> list[Setting]:
         if field.name == "origins":
             continue
         value = getattr(given, field.name)
-        if isinstance(value, tuple):
-            value = list(value)
-        elif isinstance(value, (Path, Bounds)):
+        if isinstance(value, (Path, Bounds, Place)):
             value = str(value)
+        elif isinstance(value, tuple):
+            value = list(value)
         elif field.name == "database_url" and value is not None:
             value = mask_secrets(value)
         elif field.name in SECRETS and value is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pgtask.engine.heartbeat import Heartbeat
 from pgtask.engine.team import Team
 from pgtask.model.errors import ConfigurationError
+from pgtask.model.place import Place
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -24,7 +25,7 @@ class Exporter:
         self._thread = thread
 
     @classmethod
-    def opened(cls, place: tuple[str, int] | None, worker_id: int, team: Team, heartbeat: Heartbeat) -> Exporter:
+    def opened(cls, place: Place | None, worker_id: int, team: Team, heartbeat: Heartbeat) -> Exporter:
         """Answers at an address and port, None for nowhere. Raises ConfigurationError where that is impossible."""
         if place is None:
             return cls()
@@ -32,11 +33,10 @@ class Exporter:
 
         registry = CollectorRegistry()
         registry.register(_Collector(worker_id, team, heartbeat))
-        host, port = place
         try:
-            return cls(*start_http_server(port, host, registry))
+            return cls(*start_http_server(place.port, place.host, registry))
         except OSError as error:
-            raise ConfigurationError(f"Cannot show metrics at {host}:{port} ({error.strerror or error}).") from error
+            raise ConfigurationError(f"Cannot show metrics at {place} ({error.strerror or error}).") from error
 
     def close(self) -> None:
         """Answers no more."""

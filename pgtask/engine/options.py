@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from pgtask.config import Settings
 from pgtask.model.bounds import Bounds, bounds_of
+from pgtask.model.place import Place
 
 FIRST_SLOTS = 10
 """Slots to begin with where an executor finds their number by itself, if the bounds allow."""
@@ -39,7 +40,7 @@ class WorkerOptions:
     name: str | None = None
     log_level: str = "info"
     log_format: str = "auto"
-    metrics_port: tuple[str, int] | None = None
+    metrics_port: Place | None = None
 
     @property
     def executors(self) -> Bounds:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pgtask.model.bounds import Bounds, parse_bounds
 from pgtask.model.duration import parse_duration
+from pgtask.model.place import Place
 
 
 def text(value: object) -> str:
@@ -84,12 +85,14 @@ def port(value: object) -> int:
     return number
 
 
-def place(value: object) -> tuple[str, int]:
+def place(value: object) -> Place:
     """An address and a port, such as 0.0.0.0:9090 or [::1]:9090; a port alone is on loopback."""
+    if isinstance(value, Place):
+        return value
     host, separator, number = str(value).rpartition(":")
     if separator and not host:
         raise ValueError(f"{value!r} names no address before the colon")
-    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", port(number)
+    return Place(host.removeprefix("[").removesuffix("]") or "127.0.0.1", port(number))
 
 
 def positive_number(value: object) -> float:

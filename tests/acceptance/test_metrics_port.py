@@ -33,7 +33,7 @@ def scrape(port: int) -> dict[str, float]:
 def test_a_worker_shows_what_it_does(make_worker: Make, connection: Connection) -> None:
     """Counts go on when an executor is replaced, and the heartbeat tells the same to the database."""
     port = free_port()
-    worker = make_worker(lease=3.0, metrics_port=("127.0.0.1", port))
+    worker = make_worker(lease=3.0, metrics_port=["127.0.0.1", port])
     insert(connection, "quick", {"value": 1}, count=30)
     insert(connection, "fail", {"times": 1}, count=5, max_retries=0)
     who = f'worker="{number(connection, "SELECT max(id) FROM pgtask.workers")}"'
