@@ -179,8 +179,8 @@ def test_an_instant_at_the_end_of_all_calendars_does_no_harm(api: Api, instant: 
         {"name": "s", **GIVEN, "ends_at": "2030-13-01T00:00:00Z"},
     ],
 )
-def test_what_cannot_be_is_refused(api: Api, body: dict[str, Any]) -> None:
-    problem(api.post("/schedules", body), 422, "invalid-request")
+def test_what_cannot_be_is_refused(refusing_api: Api, body: dict[str, Any]) -> None:
+    problem(refusing_api.post("/schedules", body), 422, "invalid-request")
 
 
 @pytest.mark.parametrize(
@@ -217,8 +217,8 @@ def test_a_refusal_is_said_as_on_the_command_line(
 
 
 @pytest.mark.parametrize("payload", [{"a": "\0"}, {"a": {"b\0": 1}}])
-def test_a_payload_that_cannot_be_stored_is_refused(api: Api, payload: dict[str, Any]) -> None:
-    problem(api.post("/schedules", GIVEN | {"name": "s", "payload": payload}), 422, "invalid-payload")
+def test_a_payload_that_cannot_be_stored_is_refused(refusing_api: Api, payload: dict[str, Any]) -> None:
+    problem(refusing_api.post("/schedules", GIVEN | {"name": "s", "payload": payload}), 422, "invalid-payload")
 
 
 def test_a_payload_that_is_too_large_is_refused(api: Api, connection: psycopg.Connection) -> None:
@@ -433,13 +433,13 @@ def test_an_expression_can_be_tried(api: Api, connection: psycopg.Connection, da
 @pytest.mark.parametrize(
     "body", [{"cron": "61 * * * *"}, {"cron": "@daily", "timezone": "Nowhere"}, {"cron": "@daily", "seconds": "first"}]
 )
-def test_an_expression_that_cannot_be_is_refused(api: Api, body: dict[str, Any]) -> None:
-    problem(api.post("/schedules/preview", body), 422, "invalid-schedule")
+def test_an_expression_that_cannot_be_is_refused(refusing_api: Api, body: dict[str, Any]) -> None:
+    problem(refusing_api.post("/schedules/preview", body), 422, "invalid-schedule")
 
 
 @pytest.mark.parametrize("body", [{}, {"cron": "@daily", "expression": "@daily"}, {"cron": "@daily", "limit": 101}])
-def test_a_preview_refuses_what_it_does_not_know(api: Api, body: dict[str, Any]) -> None:
-    problem(api.post("/schedules/preview", body), 422, "invalid-request")
+def test_a_preview_refuses_what_it_does_not_know(refusing_api: Api, body: dict[str, Any]) -> None:
+    problem(refusing_api.post("/schedules/preview", body), 422, "invalid-request")
 
 
 def test_the_next_ticks_of_a_schedule(api: Api, database: str) -> None:
@@ -502,8 +502,8 @@ def test_schedules_are_found_by_what_they_are(
 
 
 @pytest.mark.parametrize("query", ["state=asleep", "source=book", "queue=", "limit=0", "cursor=%00", "colour=red"])
-def test_a_list_refuses_what_it_does_not_know(api: Api, query: str) -> None:
-    problem(api.get(f"/schedules?{query}"), 422, "invalid-request")
+def test_a_list_refuses_what_it_does_not_know(refusing_api: Api, query: str) -> None:
+    problem(refusing_api.get(f"/schedules?{query}"), 422, "invalid-request")
 
 
 # Tokens

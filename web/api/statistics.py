@@ -88,7 +88,7 @@ class OverviewShape(Shape):
     """Of half an hour; on a busy system some seconds old."""
 
 
-@section.get("/stats", answer=StatisticsShape)
+@section.get("/stats", answer=StatisticsShape, problems={404})
 def get_stats(connection: Connection, query: StatsQuery) -> dict[str, Any]:
     """Throughput, errors and times by queue and task, and along time."""
     queues = caller().queues
