@@ -21,6 +21,9 @@ class Answer:
     content: Any = None
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    tagged: Any = None
+    """What the ETag stands for where that is less than all: what is set, without counts that change by themselves. So
+    a busy thing can be changed with If-Match; a GET of it is always answered in full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +99,10 @@ class Section:
     def put(self, path: str, *, scope: Scope | None, **more: Any) -> Callable[[Handler], Handler]:
         """Declares an operation that changes something."""
         return self.operation("PUT", path, scope=scope, **more)
+
+    def patch(self, path: str, *, scope: Scope | None, **more: Any) -> Callable[[Handler], Handler]:
+        """Declares an operation that changes what is given, and nothing else."""
+        return self.operation("PATCH", path, scope=scope, **more)
 
     def delete(self, path: str, *, scope: Scope | None, status: int = 204, **more: Any) -> Callable[[Handler], Handler]:
         """Declares an operation that deletes something."""

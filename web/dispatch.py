@@ -117,7 +117,9 @@ def _response(operation: Operation, content: Any) -> Response:
         return Response(status=status, headers=dict(answer.headers))
     text = json.dumps(answer.content, ensure_ascii=False, separators=(",", ":"))
     response = Response(text, status, dict(answer.headers), content_type=inputs.JSON)
-    if operation.safe and status == 200:
+    if answer.tagged is not None:
+        response.headers["ETag"] = etag_of(answer.tagged)
+    elif operation.safe and status == 200:
         response.headers.setdefault("ETag", etag_of(answer.content))
         return not_modified(response)
     return response

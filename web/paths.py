@@ -6,7 +6,10 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from flask import request
 from werkzeug.routing import BaseConverter, ValidationError
+
+from .document import BASE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,6 +18,11 @@ if TYPE_CHECKING:
 
 _ESCAPED = re.compile(r"%(?=25|2f)", re.IGNORECASE)
 _LARGEST = 2**63 - 1
+
+
+def path_to(*parts: str | int) -> str:
+    """The path of a thing in the API, as for the header Location."""
+    return "/".join([request.script_root + BASE, *(quote(str(part), safe="") for part in parts)])
 
 
 class Name(BaseConverter):

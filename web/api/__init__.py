@@ -1,6 +1,17 @@
 """The operations of the API, one module for each kind of thing."""
 
-from . import jobs, metrics
+from . import enqueue, job_actions, jobs, metrics, queues, schedules, statistics, task_types, tokens, workers
 
-SECTIONS = (jobs.section, metrics.section)
+SECTIONS = (
+    jobs.section,
+    enqueue.section,
+    job_actions.section,
+    queues.section,
+    schedules.section,
+    task_types.section,
+    workers.section,
+    statistics.section,
+    metrics.section,
+    tokens.section,
+)
 """All of them, in the order of the documentation."""
