@@ -35,7 +35,7 @@ COPY_FROM = 5000
 _COPY_FROM_CHARACTERS = 16 * 1024 * 1024
 
 # What is smaller is not worth the round trip that asks for the limit set.
-_SURELY_ACCEPTED = 16 * 1024
+SURELY_ACCEPTED = 16 * 1024
 
 # What says that the job itself is at fault, including text that is not Unicode, which the driver refuses.
 _REFUSALS = (
@@ -62,8 +62,8 @@ def enqueue(connection: psycopg.Connection[Any], job: NewJob, payload: str) -> E
     an error. Neither spoils the transaction, but for a job whose key is not just that of live jobs in a full queue.
     """
     arguments = _arguments(job) | {"payload": payload}
-    if len(payload) > _SURELY_ACCEPTED:
-        _check_size(payload, _one(connection, _PAYLOAD_LIMIT, {}))
+    if len(payload) > SURELY_ACCEPTED:
+        check_size(payload, _one(connection, _PAYLOAD_LIMIT, {}))
     if not job.is_plain:
         return _enqueued(job, _row(connection, _ENQUEUE_UNIQUE, _unique_arguments(arguments)))
     while True:
@@ -79,8 +79,8 @@ def enqueue(connection: psycopg.Connection[Any], job: NewJob, payload: str) -> E
 async def enqueue_async(connection: psycopg.AsyncConnection[Any], job: NewJob, payload: str) -> Enqueued:
     """`enqueue` on an asyncio connection."""
     arguments = _arguments(job) | {"payload": payload}
-    if len(payload) > _SURELY_ACCEPTED:
-        _check_size(payload, await _one_async(connection, _PAYLOAD_LIMIT, {}))
+    if len(payload) > SURELY_ACCEPTED:
+        check_size(payload, await _one_async(connection, _PAYLOAD_LIMIT, {}))
     if not job.is_plain:
         return _enqueued(job, await _row_async(connection, _ENQUEUE_UNIQUE, _unique_arguments(arguments)))
     while True:
@@ -144,7 +144,8 @@ async def _row_async(
     return await cursor.fetchone()
 
 
-def _check_size(payload: str, limit: int | None) -> None:
+def check_size(payload: str, limit: int | None) -> None:
+    """Raises PayloadError for a payload that is larger than it may be."""
     if limit is not None and len(payload) > limit:
         raise PayloadError(
             f"The payload has {len(payload)} bytes; the limit is {limit} (setting max_payload_bytes). "
@@ -171,8 +172,8 @@ def enqueue_many(connection: psycopg.Connection[Any], job: NewJob, payloads: Seq
     all fit in the queue.
     """
     largest = max(payloads, key=len, default="")
-    if len(largest) > _SURELY_ACCEPTED:
-        _check_size(largest, _one(connection, _PAYLOAD_LIMIT, {}))
+    if len(largest) > SURELY_ACCEPTED:
+        check_size(largest, _one(connection, _PAYLOAD_LIMIT, {}))
     cursor = psycopg.Cursor(connection, row_factory=tuple_row)
     if not connection.autocommit:
         # Opens the caller's transaction, if none is open: the block below would otherwise open and commit it.
@@ -235,6 +236,11 @@ def read_dead_letter(connection: psycopg.Connection[Any], job_id: int) -> DeadLe
     with connection.cursor(row_factory=tuple_row) as cursor:
         row = cursor.execute(_READ_DEAD_LETTER, {"id": job_id}).fetchone()
     return None if row is None or row[0] is None else DeadLetter.decode(row[0])
+
+
+def payload_limit(connection: psycopg.Connection[Any]) -> int | None:
+    """The largest payload to accept, in bytes of JSON text."""
+    return _one(connection, _PAYLOAD_LIMIT, {})
 
 
 def may_read(connection: psycopg.Connection[Any]) -> bool:

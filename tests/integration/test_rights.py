@@ -41,7 +41,7 @@ ALLOWED = {
     """,
     "EWRO": "find_owner first_live_job list_partitions reserve_job_ids schema_version",
     "EW": """
-        enqueue_by_name enqueue_job enqueue_jobs enqueue_unique fill_jobs find_unique_job insert_file_job payload_limit
+        enqueue_job enqueue_jobs enqueue_unique fill_jobs find_unique_job insert_file_job payload_limit
         size_exceeded
     """,
     "W": """

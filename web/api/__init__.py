@@ -1,6 +1,6 @@
 """The operations of the API, one module for each kind of thing."""
 
-from . import jobs
+from . import enqueue, jobs
 
-SECTIONS = (jobs.section,)
+SECTIONS = (enqueue.section, jobs.section)
 """All of them, in the order of the documentation."""
