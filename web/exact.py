@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from json.decoder import scanstring
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _FRACTION = re.compile(rb"[0-9][.eE]")
@@ -25,13 +24,19 @@ def member(text: str, name: str, at: int = 0) -> tuple[int, int] | None:
     found = None
     at = _skip(text, at) + 1
     while text[at := _skip(text, at)] != "}":
-        key, at = scanstring(text, at + 1, True)
+        key, at = _DECODER.raw_decode(text, at)
         begin = _skip(text, _skip(text, at) + 1)
         end = _DECODER.raw_decode(text, begin)[1]
         if key == name:
             found = (begin, end)
         at = _past_comma(text, end)
     return found
+
+
+def member_text(text: str, name: str, at: int = 0) -> str | None:
+    """The text of the value of a member of the object at `at`."""
+    place = member(text, name, at)
+    return None if place is None else text[place[0] : place[1]]
 
 
 def items(text: str, at: int) -> Iterator[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ _CANCEL = statements.load("cancel_jobs")
 _RETRY = statements.load("retry_jobs")
 _READ = statements.load("read_job")
 _READ_DEAD_LETTER = statements.load("read_dead_letter")
+_FIND_LIVE = statements.load("find_live_among")
 _MAY_READ = statements.load("may_read_jobs")
 
 # From here on COPY is faster than one INSERT from a JSON array, by 1.3 to 1.6 times.
@@ -229,6 +230,12 @@ def read(connection: psycopg.Connection[Any], job_id: int) -> JobRecord:
     if record is None:
         raise JobNotFoundError(job_id)
     return record
+
+
+def live_among(connection: psycopg.Connection[Any], ids: Iterable[int]) -> set[int]:
+    """Those of these jobs that have not ended."""
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        return {row[0] for row in cursor.execute(_FIND_LIVE, {"ids": list(ids)})}
 
 
 def read_dead_letter(connection: psycopg.Connection[Any], job_id: int) -> DeadLetter | None:

@@ -51,15 +51,15 @@ class Auditor(NamedTuple):
 
 
 class Enqueued(NamedTuple):
-    """A job as it stands now, and `created`, `held`, `replaced` or `rescheduled` as pgtask.enqueue_or_find() answers."""
+    """A job as it stands now, and `created`, `held`, `replaced` or `rescheduled`, as pgtask.enqueue_or_find() says."""
 
     job: JobRecord
     answer: str
 
 
 class EnqueuedMany(NamedTuple):
-    """The ids of jobs in the order in which they were asked for, and the answers for those that hold a unique key, by their
-    positions."""
+    """The ids of jobs in the order in which they were asked for, and the answers for those that hold a unique key, by
+    their positions."""
 
     ids: list[int]
     existing: dict[int, str]
@@ -121,7 +121,8 @@ def enqueue_many(connection: Connection, requests: Sequence[JobRequest], auditor
         check_size(largest, jobs.payload_limit(connection))
     ids = [0] * len(requests)
     existing: dict[int, str] = {}
-    plain, others = [], []
+    plain: list[int] = []
+    others: list[int] = []
     for position, request in enumerate(requests):
         simple = request.is_plain and request.options.get("unique_key") is None
         (plain if simple else others).append(position)
@@ -190,5 +191,3 @@ def _array(requests: Sequence[JobRequest], *, skip: bool = False) -> str:
 
 def _audit(connection: Connection, auditor: Auditor, subject: str | None, details: dict[str, Any]) -> None:
     connection.execute(_AUDIT, auditor._asdict() | {"subject": subject, "details": json.dumps(details)})
-
-

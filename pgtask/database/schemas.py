@@ -56,7 +56,7 @@ class Schemas:
 
     def _read(self, connection: Connection, tasks: Collection[str]) -> None:
         with connection.cursor(row_factory=tuple_row) as cursor:
-            found = dict(cursor.execute(_FIND, {"names": list(tasks)}).fetchall())
+            found: dict[str, Any] = dict(cursor.execute(_FIND, {"names": list(tasks)}).fetchall())
         if len(self._known) > _MOST:
             self._known = {}
         until = time.monotonic() + REMEMBERED

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 
 class JobRequest(NamedTuple):
-    """What is asked for. `options` are named as the parameters of pgtask.enqueue(), and `expires`; durations are seconds,
-    and what is not among them comes from the task."""
+    """What is asked for. `options` are named as the parameters of pgtask.enqueue(), and `expires`; durations are seconds.
+
+    What is not among them comes from the task."""
 
     task: str
     payload: str

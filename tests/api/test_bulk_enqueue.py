@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.api_client import Api, problem
 from tests.api.test_enqueue import jobs_there, register
+from tests.api_client import Api, problem
 from tests.rows import live
 
 

@@ -29,7 +29,9 @@ def register(connection: psycopg.Connection, name: str, *arguments: str, queue: 
 
 def send(api: Api, text: str, path: str = "/jobs", **headers: str) -> Any:
     """Posts this text as JSON."""
-    return api("POST", path, data=text.encode("utf-8", "surrogatepass"), content_type="application/json", headers=headers)
+    return api(
+        "POST", path, data=text.encode("utf-8", "surrogatepass"), content_type="application/json", headers=headers
+    )
 
 
 def stored(connection: psycopg.Connection, id: int) -> str:
@@ -167,9 +169,10 @@ def test_a_payload_over_the_limit_is_refused(api: Api, connection: psycopg.Conne
     connection.execute("UPDATE pgtask.settings SET value = '20000' WHERE name = 'max_payload_bytes'")
     large = {"a": "x" * 20_001}
 
-    assert "max_payload_bytes" in problem(api.post("/jobs", {"task": "e", "payload": large}), 422, "invalid-payload")[
-        "detail"
-    ]
+    assert (
+        "max_payload_bytes"
+        in problem(api.post("/jobs", {"task": "e", "payload": large}), 422, "invalid-payload")["detail"]
+    )
     problem(api.post("/jobs/bulk", {"task": "e", "payloads": [large]}), 422, "invalid-payload")
 
 
@@ -201,9 +204,7 @@ def test_a_payload_over_the_limit_is_refused(api: Api, connection: psycopg.Conne
         ({"task": "echo", "unique_key": "a", "max_wait": 5}, ""),
     ],
 )
-def test_what_is_wrong_is_named(
-    body: dict[str, Any], pointer: str, api: Api, connection: psycopg.Connection
-) -> None:
+def test_what_is_wrong_is_named(body: dict[str, Any], pointer: str, api: Api, connection: psycopg.Connection) -> None:
     errors = problem(api.post("/jobs", body), 422, "invalid-request")["errors"]
 
     assert pointer in [error["pointer"] for error in errors]
@@ -297,6 +298,6 @@ def test_a_token_for_some_queues_puts_jobs_in_those_alone(api: Api, connection: 
     ):
         problem(limited.post("/jobs/bulk", body), 403, "limited-token")
 
-    assert str(hidden) not in str(held)
+    assert "job_id" not in held
     assert live(connection, hidden)["queue"] == "other"
     assert jobs_there(connection) == 2

@@ -33,7 +33,10 @@ SETS: dict[str, tuple[dict[str, Any], Options]] = {
         {"n": 1},
         {"max_retries": -1, "retry_strategy": "linear", "retry_delay": 2.5, "max_retry_delay": 60.0, "timeout": 30.25},
     ),
-    "limits": ({"n": 1}, {"timeout": 3600.0, "concurrency_key": "shop 7", "start_by": LATER, "traceparent": "00-ab-cd-01"}),
+    "limits": (
+        {"n": 1},
+        {"timeout": 3600.0, "concurrency_key": "shop 7", "start_by": LATER, "traceparent": "00-ab-cd-01"},
+    ),
     "key": ({"n": 1}, {"unique_key": "only one"}),
     "by": ({"n": 1.50, "f": 2}, {"unique_by": ["n", "f"], "unique_scope": "until_success"}),
     "window": ({"n": 1}, {"unique_key": "k", "unique_window": 600.0, "on_conflict": "replace", "max_retries": 0}),
@@ -136,8 +139,8 @@ def test_a_job_is_the_same_row_by_every_door(
     expected = found.pop("by_sql")
     assert expected["queue"] == options.get("queue", "mail")
     assert len(found) >= 3
-    for door, row in found.items():
-        assert row == expected, door
+    for name_of_door, row in found.items():
+        assert row == expected, name_of_door
 
 
 def _row(connection: psycopg.Connection, id: int) -> dict[str, Any]:
@@ -155,5 +158,3 @@ def _text(connection: psycopg.Connection, id: int) -> str:
     found = connection.execute("SELECT payload::text FROM pgtask.jobs WHERE id = %s", [id]).fetchone()
     assert found is not None
     return str(found[0])
-
-

@@ -69,14 +69,13 @@ def enqueue_job(connection: Connection, body: NewJob) -> Answer:
 
     Where another job holds its unique key that one is the answer, with status 200, unless `on_conflict` is `error`.
     """
+    require_own_queue(body.queue)
+    payload = check_payload(connection, body.name, body.payload)
     data = request.get_data(cache=True)
-    payload = _encoded(body.payload)
     if exact.may_round(data):
-        payload = _text_of(data.decode(), 0, payload)
+        payload = exact.member_text(data.decode(), "payload") or payload
     job = JobRequest(body.name, payload, body.options())
-    _require_queue(body.queue)
     with _undone_if_hidden(connection):
-        _schemas().check(connection, job.task, body.payload)
         made = requesting.enqueue(connection, job, body.payload, _auditor("enqueue_job"))
         if not caller().sees(made.job.queue):
             raise _hidden(made.job.queue, created=made.answer == "created")
@@ -120,24 +119,22 @@ def _requests(connection: Connection, body: NewJobs) -> Iterator[JobRequest]:
     """The jobs of a body. Raises Problem 422 that names the one at fault."""
     data = request.get_data(cache=True)
     texts = _texts(data.decode(), body) if exact.may_round(data) else None
-    schemas = _schemas()
     if body.jobs is None:
         payloads = body.payloads or []
         name, options = body.name, body.options()
-        schemas.learn(connection, [name])
+        _schemas().learn(connection, [name])
         asked_for = [(name, payload, options) for payload in payloads]
         place = "/payloads/{}"
-        _require_queue(body.queue)
+        require_own_queue(body.queue)
     else:
         asked_for = [(job.name, job.payload, job.options()) for job in body.jobs]
-        schemas.learn(connection, {name for name, _, _ in asked_for})
+        _schemas().learn(connection, {name for name, _, _ in asked_for})
         place = "/jobs/{}/payload"
         for job in body.jobs:
-            _require_queue(job.queue)
+            require_own_queue(job.queue)
     for position, (name, payload, options) in enumerate(asked_for):
         try:
-            schemas.check(connection, name, payload)
-            text = _encoded(payload)
+            text = check_payload(connection, name, payload)
         except PayloadError as error:
             pointer = place.format(position)
             errors = [{"pointer": pointer, "detail": str(error)}]
@@ -152,17 +149,15 @@ def _texts(text: str, body: NewJobs) -> list[str]:
     found = exact.items(text, place[0])
     if body.jobs is None:
         return [text[begin:end] for begin, end in found]
-    return [_text_of(text, begin, "{}") for begin, _ in found]
+    return [exact.member_text(text, "payload", begin) or "{}" for begin, _ in found]
 
 
-def _text_of(text: str, at: int, otherwise: str) -> str:
-    """The text of the payload of the job at `at`."""
-    place = exact.member(text, "payload", at)
-    return otherwise if place is None else text[place[0] : place[1]]
+def check_payload(connection: Connection, task: str, payload: dict[str, Any]) -> str:
+    """Its JSON text, for what is not stored by its own.
 
-
-def _encoded(payload: dict[str, Any]) -> str:
-    """Its JSON text, which is wanted for its checks even where it is not what is stored. Raises PayloadError."""
+    Raises PayloadError for what the task does not take, and for what PostgreSQL cannot store.
+    """
+    _schemas().check(connection, task, payload)
     return encode(payload) if payload else "{}"
 
 
@@ -176,7 +171,8 @@ def _auditor(action: str) -> Auditor:
     return Auditor(record.caller.name, request.remote_addr, action, record.request_id)
 
 
-def _require_queue(queue: str | None) -> None:
+def require_own_queue(queue: str | None) -> None:
+    """Raises Problem 403 where the caller may not put jobs into a queue."""
     if queue is not None and not caller().sees(queue):
         raise _hidden(queue, created=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, WithJsonSchema, model_validator
 
 from pgtask.model.unique import Unique
 
@@ -53,9 +53,18 @@ _LONGER_THAN_NOTHING = {
 TimeLimit = Annotated[Duration, Field(ge=0.000001), WithJsonSchema(_LONGER_THAN_NOTHING, mode="validation")]
 """Seconds, more than none."""
 
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+
+
+def _storable(value: datetime) -> datetime:
+    if not _FIRST <= value < _LAST:
+        raise ValueError("Write a time from 1970 to 9998")
+    return value
+
+
 When = Annotated[
     Instant,
-    AfterValidator(lambda value: _storable(value)),
+    AfterValidator(_storable),
     WithJsonSchema(
         {
             "type": "string",
@@ -68,18 +77,10 @@ When = Annotated[
     ),
 ]
 
-_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
-
-def _storable(value: datetime) -> datetime:
-    if not _FIRST <= value < _LAST:
-        raise ValueError("Write a time from 1970 to 9998")
-    return value
-
-
-def _never_both(*pairs: tuple[str, str]) -> list[dict[str, Any]]:
+def never_both(*pairs: tuple[str, str]) -> list[JsonValue]:
     """That of each pair not both are given, in JSON Schema."""
-    given = [
+    given: list[JsonValue] = [
         {"required": list(pair), "properties": {name: {"not": {"type": "null"}} for name in pair}} for pair in pairs
     ]
     return [{"not": {"anyOf": given}}]
@@ -165,21 +166,23 @@ _TIMES = frozenset({"start_by", "expires"})
 _UNIQUE = frozenset({"unique_by", "unique_scope", "unique_window", "on_conflict", "max_wait"})
 _NO_OPTIONS = frozenset({"task", "type", "payload", "jobs", "payloads"})
 
-EITHER_TASK_OR_TYPE = {
+EITHER_TASK_OR_TYPE: JsonValue = {
     "oneOf": [
         {"required": ["task"], "properties": {"task": {"type": "string"}, "type": {"type": "null"}}},
         {"required": ["type"], "properties": {"type": {"type": "string"}, "task": {"type": "null"}}},
     ]
 }
-NEVER_BOTH = _never_both(("delay", "scheduled_at"), ("start_by", "expires"), ("unique_key", "unique_by"))
+NEVER_BOTH: list[JsonValue] = never_both(
+    ("delay", "scheduled_at"), ("start_by", "expires"), ("unique_key", "unique_by")
+)
 
 
-def named_task(task: str | None, type: str | None) -> str:
-    """The task that `task` or `type` names. Raises ValueError."""
-    named = type if task is None else task
+def named_task(task: str | None, synonym: str | None) -> str:
+    """The task that `task`, or `type` as its synonym, names. Raises ValueError."""
+    named = synonym if task is None else task
     if named is None:
         raise ValueError("Name the task to run: task")
-    if type is not None and type != named:
+    if synonym is not None and synonym != named:
         raise ValueError("task and type mean the same: give one of them")
     return named
 
