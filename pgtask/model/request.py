@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class JobRequest(NamedTuple):
-    """What is asked for. `options` are named as the parameters of pgtask.enqueue(), and `expires`; durations are seconds.
+    """What is asked for. `options` are named as parameters of pgtask.enqueue(), and `expires`; durations are seconds.
 
     What is not among them comes from the task."""
 
