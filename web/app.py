@@ -23,6 +23,7 @@ from .paths import Name, Number, SlashesInNames
 from .probes import Probes
 from .problems import Problem, problem_of
 from .shapes import ProblemShape
+from .waiting import Waiters
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -52,6 +53,7 @@ def create_app(settings: Settings | None = None, *, url: str | None = None) -> F
     app = Flask("pgtask.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = given.max_body
     app.extensions["pgtask"] = pool
+    app.extensions["pgtask.waiters"] = Waiters(pool, max(1, given.server_threads // 4))
     app.url_map.converters |= {"name": Name, "number": Number}
     app.url_map.strict_slashes = False
     wsgi: WSGIApplication = app.wsgi_app

@@ -43,6 +43,8 @@ class Operation:
     problems: frozenset[int]
     """Statuses from 400 on that it answers with, beside those that all have."""
     audited: bool
+    alone: bool = False
+    """Whether its handler is one statement, or opens a transaction where it needs one, and writes its own audit."""
     also: frozenset[int] = frozenset()
     """Further statuses below 400, with the same model."""
     media_type: str = "application/json"
@@ -118,6 +120,7 @@ class Section:
         status: int = 200,
         problems: frozenset[int] | set[int] = frozenset(),
         audited: bool = True,
+        alone: bool = False,
         also: frozenset[int] | set[int] = frozenset(),
         media_type: str = "application/json",
         aliases: tuple[str, ...] = (),
@@ -136,7 +139,8 @@ class Section:
                         answer=answer,
                         status=status,
                         problems=frozenset(problems),
-                        audited=audited and method != "GET",
+                        audited=audited and not alone and method != "GET",
+                        alone=alone,
                         also=frozenset(also),
                         media_type=media_type,
                         alias_of=None if place == path else path,
