@@ -24,7 +24,7 @@ from pgtask.model.place import Place
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("auto", "text", "json")
 SMTP_TLS = ("starttls", "tls", "none")
-SECRETS = frozenset({"smtp_password"})
+SECRETS = frozenset({"smtp_password", "token"})
 """Settings that are never shown; in database_url only the password is hidden."""
 AUTO_SLOTS = 100
 """The most slots that concurrency = auto gives an executor."""
@@ -43,6 +43,10 @@ class Settings:
 
     database_url: str | None = None
     """Any libpq URL or connection string; None means the embedded server."""
+    url: str | None = None
+    """A server of pgtask that commands use instead of a database."""
+    token: str | None = field(default=None, repr=False)
+    """What that server knows the caller by."""
     app: str | None = None
     """The application, as `module:attribute`; None means the built-in tasks."""
     home: Path = Path(".pgtask")
@@ -211,6 +215,8 @@ def _parse(name: str, value: object, where: str, directory: Path) -> Any:
 
 _PARSERS: dict[str, Callable[[object], Any]] = {
     "database_url": setting.url,
+    "url": setting.server_url,
+    "token": setting.secret,
     "app": setting.text,
     "home": setting.path,
     "queues": setting.list_of("queue", "mail,default"),

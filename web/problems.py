@@ -71,6 +71,10 @@ _KINDS: dict[type[errors.PgTaskError], tuple[int, str]] = {
 }
 
 
+_MEMBERS = ("job_id", "worker_id", "name", "queue", "max_size")
+"""What errors say beside their text."""
+
+
 def problem_of(error: Exception) -> Problem | None:
     """The problem that an error means, None for one that nobody foresaw."""
     match error:
@@ -116,11 +120,7 @@ def _of_ours(error: errors.PgTaskError) -> Problem:
             break
     else:
         status, name = 422, "refused"
-    more: dict[str, Any] = {}
-    if isinstance(error, errors.UniqueConflictError):
-        more["job_id"] = error.job_id
-    if isinstance(error, errors.QueueFull):
-        more |= {"queue": error.queue, "max_size": error.max_size}
+    more = {name: getattr(error, name) for name in _MEMBERS if getattr(error, name, None) is not None}
     if status in (429, 503):
         return _later(status, name, str(error), more)
     return Problem(status, name, str(error), more)

@@ -6,8 +6,8 @@ from typing import Any
 
 from pgtask.cli.output import on_terminal
 from pgtask.cli.text import error_text, instant, with_relative
-from pgtask.database.listing import JobDetails
 from pgtask.model.dead_letter import Aftermath
+from pgtask.model.listing import JobDetails
 from pgtask.model.wording import DASH
 
 

@@ -20,6 +20,8 @@ DURATIONS = frozenset({"lease", "poll", "grace", "kill_after"})
 # What a setting that is not given means.
 MEANINGS = {
     "database_url": "embedded server",
+    "url": "none: the database itself",
+    "token": "none",
     "app": "built-in tasks",
     "queues": "all",
     "name": "host name",

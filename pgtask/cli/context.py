@@ -1,10 +1,11 @@
-"""What commands share: the settings, and the way to the database."""
+"""What commands share: the settings, and the way to the database or its server."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+import getpass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,7 @@ from pgtask.config import Settings, load_settings
 
 if TYPE_CHECKING:
     from pgtask.database.connection import Connection
+    from pgtask.model.operations import Operations
 
 
 @dataclass(slots=True)
@@ -20,14 +22,33 @@ class State:
     """The options of `pgtask` itself."""
 
     database_url: str | None = None
+    url: str | None = None
+    token: str | None = None
     verbose: bool = False
+    local: str | None = None
+    """The command that runs, if it is of no use without the database itself."""
 
 
 def settings(**flags: object) -> Settings:
-    """The settings in force for the running command, with its own flags."""
-    state = click.get_current_context().find_object(State)
-    url = state.database_url if state else None
-    return load_settings({"database_url": url} | flags)
+    """The settings in force for the running command, with its own flags.
+
+    Raises UsageError for a command that needs a database where only a server is given.
+    """
+    state = click.get_current_context().find_object(State) or State()
+    given = chosen_settings({"database_url": state.database_url, "url": state.url, "token": state.token} | flags)
+    if state.local and given.url is not None and given.database_url is None:
+        raise click.UsageError(
+            f"pgtask {state.local} needs the database itself: set PGTASK_DATABASE_URL, no server's URL."
+        )
+    return given
+
+
+def chosen_settings(flags: Mapping[str, object]) -> Settings:
+    """The settings in force: of a database and a server, the one that is a flag is meant."""
+    given = load_settings(flags)
+    if flags.get("url") is not None:
+        return replace(given, database_url=None)
+    return replace(given, url=None) if flags.get("database_url") is not None else given
 
 
 @contextmanager
@@ -60,6 +81,46 @@ def connected() -> Iterator[Connection]:
         with closing(connection.connect(url, application_name=name, pooled=given.pooled)) as opened:
             migrations.check(opened)
             yield opened
+
+
+@contextmanager
+def operations() -> Iterator[Operations]:
+    """The way to do things: over REST where a server's URL is set, else on a connection to the database."""
+    with way() as opened, opened() as doing:
+        yield doing
+
+
+@contextmanager
+def way() -> Iterator[Callable[[], AbstractContextManager[Operations]]]:
+    """What opens `operations`, again and again, from any thread."""
+    given = settings()
+    if given.url is not None:
+        from pgtask.client import Client
+
+        server, token = given.url, given.token
+        yield lambda: Client(server, token)
+        return
+    from pgtask.database import connection, migrations
+    from pgtask.database.operations import DatabaseOperations
+
+    name = click.get_current_context().command_path
+    with database(given) as url:
+
+        @contextmanager
+        def opened() -> Iterator[Operations]:
+            with closing(connection.connect(url, application_name=name, pooled=given.pooled)) as made:
+                migrations.check(made)
+                yield DatabaseOperations(made, user())
+
+        yield opened
+
+
+def user() -> str | None:
+    """The name of who is at the keyboard, None when the system has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return None
 
 
 def note(text: str) -> None:

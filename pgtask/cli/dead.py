@@ -12,17 +12,14 @@ from typing import Any
 import click
 
 from pgtask.cli import completion, job_actions, parameters
-from pgtask.cli.context import connected, note
+from pgtask.cli.context import note, operations
 from pgtask.cli.dead_views import DEAD_COLUMNS, GROUP_COLUMNS
 from pgtask.cli.job_actions import Select, Selection
 from pgtask.cli.jobs import MAX_PAGE, show, yes_option
 from pgtask.cli.output import json_option, on_terminal, print_json, print_table
-from pgtask.cli.queues import user
 from pgtask.cli.text import brief
-from pgtask.database import dead_letters
-from pgtask.database.bulk import Pace
-from pgtask.database.connection import Connection
-from pgtask.database.dead_letters import DeadLetterFilter, Position
+from pgtask.model.dead_letter import DeadLetterFilter, Position
+from pgtask.model.operations import Operations
 from pgtask.model.rate import Rate
 from pgtask.model.serialise import instant_as_text, job_as_json, page_as_json, record_as_json
 
@@ -122,9 +119,9 @@ def which(function: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
-def _select(wanted: DeadLetterFilter, connection: Connection) -> Selection:
-    matching = dead_letters.count_dead_letters(connection, wanted)
-    found = iter(()) if matching.latest is None else dead_letters.batches(connection, wanted, matching.latest)
+def _select(wanted: DeadLetterFilter, doing: Operations) -> Selection:
+    matching = doing.count_dead_letters(wanted)
+    found = iter(()) if matching.latest is None else doing.dead_letter_batches(wanted, matching.latest)
     return Selection(matching.number, matching.exact, found)
 
 
@@ -140,10 +137,8 @@ def list_dead(wanted: DeadLetterFilter, before: tuple[datetime, int] | None, lim
 
     In a pipe the columns are: id, status, task, queue, attempts, finished_at, error, tags.
     """
-    with connected() as connection:
-        page = dead_letters.list_dead_letters(
-            connection, wanted, before=Position(*before) if before else None, limit=limit
-        )
+    with operations() as doing:
+        page = doing.list_dead_letters(wanted, before=Position(*before) if before else None, limit=limit)
     cursor = f"{instant_as_text(page.next.finished_at)}/{page.next.id}" if page.next else None
     if json_output:
         print_json(page_as_json([job_as_json(job) for job in page.jobs], cursor))
@@ -161,8 +156,8 @@ def stats(wanted: DeadLetterFilter, json_output: bool) -> None:
 
     In a pipe the columns are: count, task, error type, first_at, last_at, last id.
     """
-    with connected() as connection:
-        groups = dead_letters.group_dead_letters(connection, wanted)
+    with operations() as doing:
+        groups = doing.group_dead_letters(wanted)
     if json_output:
         print_json(page_as_json([record_as_json(group) for group in groups]))
         return
@@ -189,7 +184,7 @@ def retry(ids: tuple[int, ...], select: Select | None, rate: Rate | None, yes: b
     def pacing(number: int) -> str:
         return f", one every {spacing:g} s until {brief(spacing * (number - 1))} from now"
 
-    paced = replace(job_actions.RETRY, function=Pace(rate))
+    paced = replace(job_actions.RETRY, function=lambda doing: doing.paced_retry(rate))
     return job_actions.act_on(paced, ids, select, how=pacing, yes=yes, json_output=json_output)
 
 
@@ -203,7 +198,7 @@ def resolve(ids: tuple[int, ...], select: Select | None, note: str | None, yes: 
     """
     action = job_actions.Action(
         verb="resolve",
-        function=partial(dead_letters.resolve_jobs, note=note, resolved_by=user()),
+        function=lambda doing: partial(doing.resolve_jobs, note=note),
         done={"resolved": "is resolved"},
         refused=OTHERS,
     )
@@ -217,7 +212,7 @@ def unresolve(ids: tuple[int, ...], json_output: bool) -> int:
     """Make resolved jobs dead letters again."""
     action = job_actions.Action(
         verb="unresolve",
-        function=dead_letters.unresolve_jobs,
+        function=lambda doing: doing.unresolve_jobs,
         done={"unresolved": "is a dead letter again"},
         refused={
             "failed": "is not resolved",
@@ -235,5 +230,5 @@ def delete(ids: tuple[int, ...], select: Select | None, yes: bool, json_output: 
 
     This cannot be undone. Jobs that are no dead letters are left alone.
     """
-    action = replace(job_actions.DELETE, function=dead_letters.delete_jobs, refused=OTHERS)
+    action = replace(job_actions.DELETE, function=lambda doing: doing.delete_dead_letters, refused=OTHERS)
     return job_actions.act_on(action, ids, select, yes=yes, json_output=json_output)

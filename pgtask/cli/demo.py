@@ -228,11 +228,12 @@ def _measure_pickup(app: PgTask, connection: Connection, worker: WorkerProcess, 
 
 def _failures(connection: Connection, result: Demonstration) -> Iterator[str]:
     from pgtask.database import listing
+    from pgtask.model.listing import JobFilter
     from pgtask.model.status import FINAL, JobStatus
 
     totals, jobs = result.totals, result.by_python + result.by_sql
     if totals.failed:
-        wanted = listing.JobFilter(statuses=FINAL - {JobStatus.COMPLETED}, tag=result.tag)
+        wanted = JobFilter(statuses=FINAL - {JobStatus.COMPLETED}, tag=result.tag)
         example = listing.list_jobs(connection, wanted, limit=1).jobs[0]
         reason = first_line(example.error) or example.status
         yield f"{plural(totals.failed, 'job')} did not complete. Job {example.id}: {reason}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-import time
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import click
 
 from pgtask.cli import completion, parameters
-from pgtask.cli.context import connected, note
+from pgtask.cli.context import note, operations
 from pgtask.cli.errors import DONE, FAILED
 from pgtask.cli.output import (
     json_option,
@@ -23,21 +22,14 @@ from pgtask.cli.output import (
     styled_status,
 )
 from pgtask.cli.text import as_json, clean, first_line
-from pgtask.database import jobs
-from pgtask.database.connection import Connection
-from pgtask.database.enqueuing import EnqueuedByName, enqueue_by_name
-from pgtask.database.fleet import list_tasks
+from pgtask.model.enqueued import EnqueuedByName
 from pgtask.model.errors import NotAllowedError
 from pgtask.model.job import JobRecord
-from pgtask.model.payload import encode
+from pgtask.model.operations import Operations
 from pgtask.model.serialise import job_as_json
 from pgtask.model.status import JobStatus
 from pgtask.model.unique import CONFLICTS, SCOPES
 from pgtask.model.wording import duration
-
-FIRST_LOOK, LONGEST_WAIT = 0.02, 0.5
-"""Seconds between looks at an awaited job: they double from the first to the second."""
-
 
 EXAMPLES = """\b
 Examples:
@@ -100,24 +92,21 @@ def enqueue(
         raise click.UsageError("Give --delay or --at, not both.")
     if timeout_wait is not None and not wait:
         raise click.UsageError("--timeout-wait needs --wait.")
-    text = encode(read_payload(payload))
+    values = read_payload(payload)
     paths = () if unique_by == (".",) else unique_by or None
 
-    with connected() as connection:
-        readable = jobs.may_read(connection)
+    with operations() as doing:
+        readable = not (wait or json_output) or doing.may_read_jobs()
         if wait and not readable:
             raise NotAllowedError("This database role may not read jobs, so it cannot --wait. Nothing was enqueued.")
-        enqueued = enqueue_by_name(
-            connection, task, text, delay=delay, scheduled_at=scheduled_at, unique_by=paths, **options
-        )
-        _hint(connection, enqueued, task)
+        enqueued = doing.enqueue(task, values, delay=delay, scheduled_at=scheduled_at, unique_by=paths, **options)
+        _hint(doing, enqueued, task)
         if wait:
-            job = _await_end(connection, enqueued.id, timeout_wait)
-            return _print_end(job, json_output)
+            return _print_end(doing.await_job(enqueued.id, timeout_wait), json_output)
         if json_output and not readable:
             print_json({"id": enqueued.id})
         elif json_output:
-            print_json(job_as_json(jobs.read(connection, enqueued.id)))
+            print_json(job_as_json(doing.read_job(enqueued.id)))
         elif on_terminal():
             click.echo(f"Job {enqueued.id}" + (" enqueued." if enqueued.created else ""))
         else:
@@ -162,30 +151,18 @@ def _parse_json(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def _hint(connection: Connection, enqueued: EnqueuedByName, task: str) -> None:
+def _hint(doing: Operations, enqueued: EnqueuedByName, task: str) -> None:
     if not enqueued.created:
         done = "" if enqueued.answer == "held" else f" and was {enqueued.answer}"
         note(f"Nothing new enqueued: job {enqueued.id} holds this unique key{done}.")
         return
     with suppress(NotAllowedError):
-        names = [known.name for known in list_tasks(connection)]
+        names = [known.name for known in doing.list_tasks()]
         if task in names:
             return
         close = difflib.get_close_matches(task, names, 1)
         hint = f"Did you mean '{close[0]}'?" if close else "Start one: pgtask worker"
         note(clean(f"No worker has registered task '{task}' yet: the job waits. {hint}"))
-
-
-def _await_end(connection: Connection, job_id: int, timeout: float | None) -> JobRecord:
-    deadline = None if timeout is None else time.monotonic() + timeout
-    pause = FIRST_LOOK
-    while True:
-        job = jobs.read(connection, job_id)
-        now = time.monotonic()
-        if JobStatus(job.status).final or (deadline is not None and now >= deadline):
-            return job
-        time.sleep(pause if deadline is None else min(pause, deadline - now))
-        pause = min(2 * pause, LONGEST_WAIT)
 
 
 def _print_end(job: JobRecord, json_output: bool) -> int:

@@ -62,7 +62,7 @@ def _code(error: Exception) -> int:
             | errors.WorkerNotFoundError()
         ):
             return NOT_FOUND
-        case errors.DatabaseUnavailableError() | errors.EmbeddedServerError():
+        case errors.DatabaseUnavailableError() | errors.EmbeddedServerError() | errors.ServerUnavailableError():
             return UNREACHABLE
         case _:
             return FAILED

@@ -11,14 +11,13 @@ from typing import NamedTuple
 
 import click
 
-from pgtask.cli.context import connected, note
+from pgtask.cli.context import note, operations
 from pgtask.cli.errors import DONE, FAILED, NOT_FOUND
 from pgtask.cli.output import on_terminal, print_json, print_plain
 from pgtask.cli.text import clean
-from pgtask.database import bulk, listing
-from pgtask.database.bulk import Answer
-from pgtask.database.connection import Connection
-from pgtask.database.listing import JobFilter
+from pgtask.model.answer import Answer
+from pgtask.model.listing import JobFilter
+from pgtask.model.operations import Act, Operations
 from pgtask.model.serialise import page_as_json
 from pgtask.model.status import JobStatus
 from pgtask.model.wording import plural
@@ -32,7 +31,7 @@ class Selection(NamedTuple):
     batches: Iterator[list[int]]
 
 
-Select = Callable[[Connection], Selection]
+Select = Callable[[Operations], Selection]
 """Finds the jobs that a filter means."""
 
 
@@ -41,7 +40,7 @@ class Action:
     """Something done to jobs, and what its answers mean."""
 
     verb: str
-    function: Callable[[Connection, Sequence[int]], list[Answer]]
+    function: Callable[[Operations], Act]
     done: Mapping[str, str]
     """Answers that mean it was done, in words that follow "Job 42"."""
     refused: Mapping[str, str]
@@ -52,7 +51,7 @@ class Action:
 
 CANCEL = Action(
     verb="cancel",
-    function=bulk.cancel_jobs,
+    function=lambda doing: doing.cancel_jobs,
     done={"cancelled": "cancelled", "requested": "runs and was asked to stop"},
     refused={
         "completed": "had completed already",
@@ -62,7 +61,7 @@ CANCEL = Action(
 )
 RETRY = Action(
     verb="retry",
-    function=bulk.retry_jobs,
+    function=lambda doing: doing.retry_jobs,
     done={"pending": "is pending again"},
     refused={
         "completed": "has completed; to run it again, enqueue a new job",
@@ -72,7 +71,7 @@ RETRY = Action(
 )
 DELETE = Action(
     verb="delete",
-    function=bulk.delete_jobs,
+    function=lambda doing: doing.delete_jobs,
     done={"deleted": "deleted"},
     refused={"running": "runs; cancel it first"},
     asks_for_ids=True,
@@ -97,9 +96,9 @@ def act(
     return act_on(action, ids, partial(_select, wanted) if wanted else None, yes=yes, json_output=json_output)
 
 
-def _select(wanted: JobFilter, connection: Connection) -> Selection:
-    matching = listing.count_jobs(connection, wanted)
-    return Selection(matching.number, matching.exact, listing.batches(connection, wanted, matching.newest))
+def _select(wanted: JobFilter, doing: Operations) -> Selection:
+    matching = doing.count_jobs(wanted)
+    return Selection(matching.number, matching.exact, doing.job_batches(wanted, matching.newest))
 
 
 def act_on(
@@ -116,17 +115,17 @@ def act_on(
         raise click.UsageError(
             f"Say which jobs to {action.verb}: by their ids, or by a filter such as --queue mail, not both."
         )
-    with connected() as connection:
+    with operations() as doing:
         if ids:
             if action.asks_for_ids:
                 _confirm(f"{action.verb.capitalize()} {plural(len(ids), 'job')}?", yes)
-            return _act_on_ids(connection, action, ids, json_output)
+            return _act_on_ids(action, action.function(doing), ids, json_output)
         assert select is not None
-        return _act_on_matches(connection, action, select(connection), how, yes, json_output)
+        return _act_on_matches(action, action.function(doing), select(doing), how, yes, json_output)
 
 
-def _act_on_ids(connection: Connection, action: Action, ids: Sequence[int], json_output: bool) -> int:
-    answers = action.function(connection, list(dict.fromkeys(ids)))
+def _act_on_ids(action: Action, do: Act, ids: Sequence[int], json_output: bool) -> int:
+    answers = do(list(dict.fromkeys(ids)))
     if json_output:
         print_json(page_as_json([answer._asdict() for answer in answers]))
     for answer in () if json_output else answers:
@@ -151,8 +150,8 @@ def sentence(action: Action, answer: Answer) -> str:
 
 
 def _act_on_matches(
-    connection: Connection,
     action: Action,
+    do: Act,
     matching: Selection,
     how: Callable[[int], str],
     yes: bool,
@@ -165,7 +164,7 @@ def _act_on_matches(
         act = f"{action.verb.capitalize()} {_pronoun(matching.number)}{how(matching.number)}"
         _confirm(f"{what} {verb}. {act}?", yes)
         for ids in matching.batches:
-            answers = action.function(connection, ids)
+            answers = do(ids)
             totals.update(answer.answer or "gone" for answer in answers)
             if sys.stderr.isatty() and totals.total() < matching.number:
                 click.echo(f"\r{totals.total():,} of {what}", err=True, nl=False)

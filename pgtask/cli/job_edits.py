@@ -7,10 +7,9 @@ from typing import Any
 import click
 
 from pgtask.cli import completion, parameters
-from pgtask.cli.context import connected
+from pgtask.cli.context import operations
 from pgtask.cli.enqueue import read_payload
 from pgtask.cli.output import json_option, on_terminal, print_json, print_plain
-from pgtask.database import editing
 from pgtask.model.job import JobRecord
 from pgtask.model.payload import encode
 from pgtask.model.serialise import instant_as_text, job_as_json
@@ -56,8 +55,8 @@ def edit(job_id: int, payload: str | None, tags: tuple[str, ...], json_output: b
         changes["tags"] = () if tags == (parameters.NONE,) else tags
     if not changes:
         raise click.UsageError("Say what to change, as --priority high.")
-    with connected() as connection:
-        _print(editing.edit_job(connection, job_id, changes), "changed", json_output)
+    with operations() as doing:
+        _print(doing.edit_job(job_id, changes), "changed", json_output)
 
 
 @click.command("run-now")
@@ -65,8 +64,8 @@ def edit(job_id: int, payload: str | None, tags: tuple[str, ...], json_output: b
 @json_option
 def run_now(job_id: int, json_output: bool) -> None:
     """Make a job that waits due now."""
-    with connected() as connection:
-        _print(editing.run_job_now(connection, job_id), "is due", json_output)
+    with operations() as doing:
+        _print(doing.run_job_now(job_id), "is due", json_output)
 
 
 def _print(job: JobRecord, done: str, json_output: bool) -> None:

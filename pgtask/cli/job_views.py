@@ -28,8 +28,8 @@ from pgtask.cli.text import (
     seconds_since,
     with_relative,
 )
-from pgtask.database.listing import JobDetails
 from pgtask.model.job import JobRecord
+from pgtask.model.listing import JobDetails
 from pgtask.model.run import LogLine, RunRecord
 from pgtask.model.status import PRIORITIES, JobStatus
 from pgtask.model.wording import DASH, duration, size

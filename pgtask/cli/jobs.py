@@ -9,14 +9,13 @@ from typing import Any
 import click
 
 from pgtask.cli import completion, job_actions, job_edits, parameters, tail
-from pgtask.cli.context import connected, note
+from pgtask.cli.context import note, operations
 from pgtask.cli.errors import DONE, NOT_FOUND
 from pgtask.cli.explanation_views import print_explanation
 from pgtask.cli.job_views import JOB_COLUMNS, print_job
 from pgtask.cli.output import json_option, on_terminal, print_json, print_table
-from pgtask.database import listing
-from pgtask.database.listing import JobFilter
 from pgtask.model.explanation import NOT_FOUND as UNKNOWN
+from pgtask.model.listing import LIVE, JobFilter
 from pgtask.model.serialise import job_as_json, page_as_json, record_as_json
 from pgtask.model.status import FINAL, JobStatus
 
@@ -93,8 +92,8 @@ def list_jobs(wanted: JobFilter, before: int | None, limit: int, json_output: bo
     In a pipe the columns are: id, status, task, queue, priority, attempt, scheduled_at, error or
     progress, tags.
     """
-    with connected() as connection:
-        page = listing.list_jobs(connection, wanted, before=before, limit=limit)
+    with operations() as doing:
+        page = doing.list_jobs(wanted, before=before, limit=limit)
     cursor = str(page.jobs[-1].id) if page.more else None
     if json_output:
         print_json(page_as_json([job_as_json(job) for job in page.jobs], cursor))
@@ -110,8 +109,8 @@ def list_jobs(wanted: JobFilter, before: int | None, limit: int, json_output: bo
 @json_option
 def show(job_id: int, json_output: bool) -> None:
     """Show a job with its runs and logs, and why it waits."""
-    with connected() as connection:
-        details = listing.show_job(connection, job_id)
+    with operations() as doing:
+        details = doing.show_job(job_id)
     if json_output:
         print_json(
             job_as_json(details.job)
@@ -135,8 +134,8 @@ def explain(job_id: int, json_output: bool) -> int:
     What matters most comes first; ✗ marks what else keeps it from being started. SQL gives the same sentences:
     SELECT * FROM pgtask.explain(ID). In a pipe the columns are: position, code, blocking, text.
     """
-    with connected() as connection:
-        reasons = listing.explain(connection, job_id)
+    with operations() as doing:
+        reasons = doing.explain_job(job_id)
     unknown = reasons[0].code == UNKNOWN
     if json_output:
         print_json(page_as_json([record_as_json(reason) for reason in reasons]))
@@ -157,7 +156,7 @@ def cancel(ids: tuple[int, ...], wanted: JobFilter, **options: bool) -> int:
 
     Waiting ones end at once, running ones are asked to stop. A filter without --status means all that have not ended.
     """
-    return job_actions.act(job_actions.CANCEL, ids, wanted, listing.LIVE, **options)
+    return job_actions.act(job_actions.CANCEL, ids, wanted, LIVE, **options)
 
 
 @jobs.command()

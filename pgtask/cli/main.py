@@ -49,6 +49,9 @@ TREE: Mapping[str, Mapping[str, Branch]] = {
         "completion": Branch("completion", "completion", "Print the script that completes commands in a shell."),
     },
 }
+LOCAL = frozenset({"dev", "demo", "worker", "scheduler", "server", "db", "doctor", "bench", "tokens", "audit"})
+"""Commands that need the database itself, or are processes beside it."""
+
 BRANCHES = {name: branch for branches in TREE.values() for name, branch in branches.items()}
 
 
@@ -123,13 +126,21 @@ class Main(click.Group):
     metavar="URL",
     help="PostgreSQL to use (PGTASK_DATABASE_URL); else an embedded one in .pgtask/.",
 )
+@click.option("--url", metavar="URL", help="Server of pgtask to use instead of a database (PGTASK_URL).")
+@click.option(
+    "--token", metavar="TOKEN", help="Token for that server; PGTASK_TOKEN keeps it out of the list of processes."
+)
 @click.option("--verbose", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="pgtask", message="pgtask %(version)s")
-@click.pass_obj
-def main(state: State, database_url: str | None, verbose: bool) -> None:
+@click.pass_context
+def main(ctx: click.Context, database_url: str | None, url: str | None, token: str | None, verbose: bool) -> None:
     """A job queue in PostgreSQL.
 
-    Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 database unreachable.
+    Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 database or server unreachable.
     """
-    state.database_url = database_url
+    if database_url is not None and url is not None:
+        raise click.UsageError("Give --database-url or --url, not both.")
+    state = ctx.ensure_object(State)
+    state.database_url, state.url, state.token = database_url, url, token
+    state.local = ctx.invoked_subcommand if ctx.invoked_subcommand in LOCAL else None
     state.verbose = verbose

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Any
 
 import click
 
 from pgtask.cli import completion
-from pgtask.cli.context import connected
+from pgtask.cli.context import operations
 from pgtask.cli.output import json_option, on_terminal, print_fields, print_json, print_plain, print_table
 from pgtask.cli.queue_options import changed_settings, setting_options
 from pgtask.cli.queue_views import COUNTS, QUEUE_COLUMNS, counted, oldest, print_done, settings_fields, state
 from pgtask.cli.statistics_views import TALLY_COLUMNS, print_summary, window_option
 from pgtask.cli.text import instant
-from pgtask.database import queues as store
-from pgtask.database.statistics import read_statistics
 from pgtask.model.queue import QueueRecord
 from pgtask.model.serialise import page_as_json, queue_statistics_as_json, record_as_json
 
@@ -34,8 +31,8 @@ def list_queues(json_output: bool) -> None:
     priority, pending, scheduled, retrying, running, due time of the oldest, workers, paused by,
     limits.
     """
-    with connected() as connection:
-        found = store.list_queues(connection)
+    with operations() as doing:
+        found = doing.list_queues()
     if json_output:
         print_json(page_as_json([record_as_json(queue) for queue in found]))
     else:
@@ -51,9 +48,9 @@ def create(name: str, json_output: bool, **options: Any) -> None:
 
     Jobs may be enqueued to any queue, created or not; what is created are its settings.
     """
-    with connected() as connection:
-        store.create_queue(connection, name, changed_settings(options))
-        _print_queue(store.read_queue(connection, name), json_output, "created")
+    with operations() as doing:
+        doing.create_queue(name, changed_settings(options))
+        _print_queue(doing.read_queue(name), json_output, "created")
 
 
 @queues.command("set")
@@ -69,9 +66,9 @@ def set_queue(name: str, json_output: bool, **options: Any) -> None:
     changes = changed_settings(options)
     if not changes:
         raise click.UsageError("Say what to change, such as --max-retries 5.")
-    with connected() as connection:
-        store.set_queue(connection, name, changes)
-        _print_queue(store.read_queue(connection, name), json_output, "changed")
+    with operations() as doing:
+        doing.set_queue(name, changes)
+        _print_queue(doing.read_queue(name), json_output, "changed")
 
 
 @queues.command()
@@ -82,8 +79,8 @@ def pause(names: tuple[str, ...], json_output: bool) -> None:
 
     Nothing more is started, running jobs finish, and jobs may still be enqueued.
     """
-    with connected() as connection:
-        paused = store.pause_queues(connection, names, user())
+    with operations() as doing:
+        paused = doing.pause_queues(names)
     if json_output:
         items = [queue._asdict() | {"paused_at": instant(queue.paused_at)} for queue in paused]
         print_json(page_as_json(items))
@@ -97,8 +94,8 @@ def pause(names: tuple[str, ...], json_output: bool) -> None:
 @json_option
 def resume(names: tuple[str, ...], json_output: bool) -> None:
     """Resume queues."""
-    with connected() as connection:
-        resumed = store.resume_queues(connection, names)
+    with operations() as doing:
+        resumed = doing.resume_queues(names)
     if json_output:
         items = [{"name": name, "resumed": name in resumed} for name in dict.fromkeys(names)]
         print_json(page_as_json(items))
@@ -113,9 +110,9 @@ def resume(names: tuple[str, ...], json_output: bool) -> None:
 @json_option
 def stats(name: str, window: float, json_output: bool) -> None:
     """Show a queue, and what came of its jobs by task."""
-    with connected() as connection:
-        queue = store.read_queue(connection, name)
-        statistics = read_statistics(connection, window, name)
+    with operations() as doing:
+        queue = doing.read_queue(name)
+        statistics = doing.read_statistics(window, name)
     if json_output:
         print_json(queue_statistics_as_json(queue, statistics))
         return
@@ -145,20 +142,12 @@ def delete(name: str, json_output: bool) -> None:
 
     Refused while it has jobs that have not ended.
     """
-    with connected() as connection:
-        store.delete_queue(connection, name)
+    with operations() as doing:
+        doing.delete_queue(name)
     if json_output:
         print_json({"name": name, "deleted": True})
     else:
         print_done(name, "deleted")
-
-
-def user() -> str | None:
-    """The name of who is at the keyboard, None when the system has none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return None
 
 
 def _print_queue(queue: QueueRecord, json_output: bool, done: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pgtask.cli import completion, parameters
-from pgtask.cli.context import connected, note
+from pgtask.cli.context import note, operations
 from pgtask.cli.enqueue import read_payload
 from pgtask.cli.output import (
     json_option,
@@ -19,7 +19,6 @@ from pgtask.cli.output import (
     print_table,
     styled,
 )
-from pgtask.cli.queues import user
 from pgtask.cli.schedule_options import chosen, schedule_options, seconds_option, timezone_option
 from pgtask.cli.schedule_views import (
     SCHEDULE_COLUMNS,
@@ -30,7 +29,6 @@ from pgtask.cli.schedule_views import (
     schedule_fields,
 )
 from pgtask.cli.text import as_json, clean, instant
-from pgtask.database import schedules as store
 from pgtask.model.cron import Seconds
 from pgtask.model.errors import ScheduleError
 from pgtask.model.payload import encode
@@ -65,8 +63,8 @@ def list_schedules(json_output: bool) -> None:
     In a pipe the columns are: name, state, expression, task, next tick, last tick, time zone,
     application or runtime.
     """
-    with connected() as connection:
-        found = store.list_schedules(connection)
+    with operations() as doing:
+        found = doing.list_schedules()
     if json_output:
         print_json(page_as_json([record_as_json(schedule) for schedule in found]))
     else:
@@ -90,9 +88,9 @@ def add(name: str, expression: str, task: str, payload: tuple[str, ...], json_ou
     text = encode(read_payload(payload))
     own = {name: value for name, value in chosen(options).items() if value is not None}
     schedule = Schedule(name=name, expression=expression, task=task, payload=text, **own)
-    with connected() as connection:
-        store.create_schedule(connection, schedule)
-        _print_schedule(store.read_schedule(connection, name), json_output, "added")
+    with operations() as doing:
+        doing.create_schedule(schedule)
+        _print_schedule(doing.read_schedule(name), json_output, "added")
 
 
 @schedules.command("set")
@@ -114,9 +112,9 @@ def set_schedule(name: str, payload: str | None, json_output: bool, **options: A
         changes["payload"] = encode(read_payload((payload,)))
     if not changes:
         raise click.UsageError("Say what to change, such as --expression '0 8 * * *'.")
-    with connected() as connection:
-        store.set_schedule(connection, name, changes)
-        _print_schedule(store.read_schedule(connection, name), json_output, "changed")
+    with operations() as doing:
+        doing.set_schedule(name, changes)
+        _print_schedule(doing.read_schedule(name), json_output, "changed")
 
 
 @schedules.command()
@@ -124,9 +122,9 @@ def set_schedule(name: str, payload: str | None, json_output: bool, **options: A
 @json_option
 def show(name: str, json_output: bool) -> None:
     """Show a schedule, its next and its latest ticks."""
-    with connected() as connection:
-        schedule = store.read_schedule(connection, name)
-        ticks = store.list_ticks(connection, schedule.id, PAST)
+    with operations() as doing:
+        schedule = doing.read_schedule(name)
+        ticks = doing.list_ticks(schedule, PAST)
     coming = upcoming_of(schedule, COMING) if schedule.state == "active" else []
     if json_output:
         past = page_as_json([record_as_json(tick) for tick in ticks])
@@ -185,10 +183,10 @@ def _coming(given: str, timezone: str | None, seconds: Seconds | None, limit: in
 
 
 def _coming_by_name(name: str, limit: int, refused: ScheduleError | None) -> tuple[list[Upcoming], str]:
-    with connected() as connection:
-        if refused is not None and name not in store.known_schedules(connection):
+    with operations() as doing:
+        if refused is not None and name not in doing.known_schedules():
             raise refused
-        schedule = store.read_schedule(connection, name)
+        schedule = doing.read_schedule(name)
     if schedule.state != "active":
         note(f"It is {schedule.state}: none of these fires until that changes.")
     recurrence = Recurrence.parse(schedule.expression, schedule.timezone, schedule.seconds)
@@ -203,8 +201,8 @@ def pause(names: tuple[str, ...], json_output: bool) -> None:
 
     They stay so across deployments, and nothing accumulates meanwhile.
     """
-    with connected() as connection:
-        paused = store.pause_schedules(connection, names, user())
+    with operations() as doing:
+        paused = doing.pause_schedules(names)
     if json_output:
         print_json(
             page_as_json([schedule._asdict() | {"paused_at": instant(schedule.paused_at)} for schedule in paused])
@@ -219,8 +217,8 @@ def pause(names: tuple[str, ...], json_output: bool) -> None:
 @json_option
 def resume(names: tuple[str, ...], json_output: bool) -> None:
     """Resume schedules from now on."""
-    with connected() as connection:
-        resumed = store.resume_schedules(connection, names)
+    with operations() as doing:
+        resumed = doing.resume_schedules(names)
     if json_output:
         print_json(page_as_json([{"name": name, "resumed": name in resumed} for name in dict.fromkeys(names)]))
         return
@@ -233,8 +231,8 @@ def resume(names: tuple[str, ...], json_output: bool) -> None:
 @json_option
 def run(name: str, json_output: bool) -> None:
     """Enqueue a job of a schedule now, outside of its ticks."""
-    with connected() as connection:
-        id = store.run_schedule(connection, name)
+    with operations() as doing:
+        id = doing.run_schedule(name)
     if json_output:
         print_json({"name": name, "job_id": id})
     elif on_terminal():
@@ -251,8 +249,8 @@ def delete(name: str, json_output: bool) -> None:
 
     Refused for one that is declared in code: it would come back.
     """
-    with connected() as connection:
-        store.delete_schedule(connection, name)
+    with operations() as doing:
+        doing.delete_schedule(name)
     if json_output:
         print_json({"name": name, "deleted": True})
     else:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import click
 
 from pgtask.cli.completion import queue_names
-from pgtask.cli.context import connected
+from pgtask.cli.context import operations
 from pgtask.cli.output import json_option, on_terminal, print_json, print_plain, print_table
 from pgtask.cli.statistics_views import TALLY_COLUMNS, print_summary, window_option
-from pgtask.database.statistics import read_statistics
 from pgtask.model.serialise import statistics_as_json
 
 
@@ -18,8 +17,8 @@ from pgtask.model.serialise import statistics_as_json
 @json_option
 def stats(window: float, queue: str | None, json_output: bool) -> None:
     """Show throughput, errors and times by queue and task."""
-    with connected() as connection:
-        statistics = read_statistics(connection, window, queue)
+    with operations() as doing:
+        statistics = doing.read_statistics(window, queue)
     if json_output:
         print_json(statistics_as_json(statistics))
         return

@@ -9,32 +9,31 @@ from contextlib import closing
 import click
 from click.shell_completion import CompletionItem
 
+from pgtask.cli.context import chosen_settings
 from pgtask.cli.text import clean
-from pgtask.config import load_settings
-from pgtask.database import embedded, fleet, queues, schedules
-from pgtask.database.connection import Connection, connect
+from pgtask.model.operations import Operations
 
 PATIENCE = 0.5
 """Seconds that a person who pressed Tab waits for the database."""
 
 MOST = 500
 
-Read = Callable[[Connection], list[str]]
+Read = Callable[[Operations], list[str]]
 
 
 def queue_names(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
     """Names of queues."""
-    return _items(ctx, queues.known_queues, incomplete)
+    return _items(ctx, lambda doing: doing.known_queues(), incomplete)
 
 
 def schedule_names(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
     """Names of schedules."""
-    return _items(ctx, schedules.known_schedules, incomplete)
+    return _items(ctx, lambda doing: doing.known_schedules(), incomplete)
 
 
 def task_names(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
     """Names of tasks that workers have registered."""
-    return _items(ctx, lambda connection: [task.name for task in fleet.list_tasks(connection)], incomplete)
+    return _items(ctx, lambda doing: [task.name for task in doing.list_tasks()], incomplete)
 
 
 def _items(ctx: click.Context, read: Read, incomplete: str) -> list[CompletionItem]:
@@ -49,7 +48,18 @@ def _read(ctx: click.Context, read: Read) -> list[str]:
 
     def ask() -> None:
         try:
-            settings = load_settings({"database_url": ctx.find_root().params.get("database_url")})
+            flags = ctx.find_root().params
+            settings = chosen_settings({name: flags.get(name) for name in ("database_url", "url", "token")})
+            if settings.url is not None:
+                from pgtask.client import Client
+
+                with Client(settings.url, settings.token, timeout=PATIENCE, retries=0) as client:
+                    found.extend(read(client))
+                return
+            from pgtask.database import embedded
+            from pgtask.database.connection import connect
+            from pgtask.database.operations import DatabaseOperations
+
             # An embedded server only if it runs.
             url = settings.database_url or embedded.status(settings.home).url
             if url is None:
@@ -57,7 +67,7 @@ def _read(ctx: click.Context, read: Read) -> list[str]:
             with closing(
                 connect(url, application_name="pgtask completion", statement_timeout=PATIENCE, pooled=settings.pooled)
             ) as connection:
-                found.extend(read(connection))
+                found.extend(read(DatabaseOperations(connection, None)))
         except Exception:  # noqa: BLE001, S110  nothing to say, and nobody to say it to
             pass
 

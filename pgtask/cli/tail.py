@@ -26,8 +26,7 @@ from pgtask.model.wording import DASH, duration
 
 if TYPE_CHECKING:
     from pgtask.database.connection import Connection
-    from pgtask.database.following import JobState
-    from pgtask.database.listing import JobFilter
+    from pgtask.model.listing import JobFilter, JobState
 
 LONGEST_PAUSE = 5.0
 

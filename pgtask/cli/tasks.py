@@ -5,12 +5,9 @@ from __future__ import annotations
 import click
 
 from pgtask.cli import completion, parameters
-from pgtask.cli.context import connected
+from pgtask.cli.context import operations
 from pgtask.cli.output import json_option, print_json, print_table
-from pgtask.cli.queues import user
 from pgtask.cli.task_views import TASK_COLUMNS, print_done, rate
-from pgtask.database import fleet
-from pgtask.database import tasks as store
 from pgtask.model.rate import Rate
 from pgtask.model.serialise import page_as_json, record_as_json
 from pgtask.model.wording import duration
@@ -34,8 +31,8 @@ def list_tasks(json_output: bool) -> None:
     In a pipe the columns are: name, queue, priority, max retries, retry strategy, timeout, last
     seen, live, code version, rate, burst, share of failures, circuit, since, next probe, why.
     """
-    with connected() as connection:
-        found = fleet.list_tasks(connection)
+    with operations() as doing:
+        found = doing.list_tasks()
     if json_output:
         print_json(page_as_json([record_as_json(task) for task in found]))
         return
@@ -62,9 +59,9 @@ def open_circuit(name: str, hold: float | None, reason: str | None, json_output:
 
     None of its jobs is started any more; they wait, uncharged, and running ones finish.
     """
-    with connected() as connection:
-        store.open_circuit(connection, name, hold, reason, user())
-        task = store.read_task(connection, name)
+    with operations() as doing:
+        doing.open_circuit(name, hold, reason)
+        task = doing.read_task(name)
     if json_output:
         print_json(record_as_json(task))
     else:
@@ -77,9 +74,9 @@ def open_circuit(name: str, hold: float | None, reason: str | None, json_output:
 @json_option
 def close_circuit(name: str, json_output: bool) -> None:
     """Close a task's circuit: its jobs start again."""
-    with connected() as connection:
-        closed = store.close_circuit(connection, name, user())
-        task = store.read_task(connection, name)
+    with operations() as doing:
+        closed = doing.close_circuit(name)
+        task = doing.read_task(name)
     if json_output:
         print_json(record_as_json(task))
     else:
@@ -120,15 +117,15 @@ def set_task(name: str, rate_limit: str | None, rate_burst: int | None, json_out
         raise click.UsageError("Say what to change, such as --rate-limit 100/min.")
     if rate_limit in (NONE, INHERIT) and rate_burst is not None:
         raise click.UsageError(f"--rate-burst belongs to a rate, not to {rate_limit}.")
-    with connected() as connection:
-        text = rate_limit or rate(store.read_task(connection, name))
+    with operations() as doing:
+        text = rate_limit or rate(doing.read_task(name))
         if not text:
             raise click.UsageError(f"Task '{name}' has no rate: give --rate-limit, too, such as 100/min.")
         if text == INHERIT:
-            store.inherit_rate(connection, name)
+            doing.inherit_rate(name)
         else:
-            store.set_rate(connection, name, None if text == NONE else _parse(text, rate_burst), user())
-        task = store.read_task(connection, name)
+            doing.set_rate(name, None if text == NONE else _parse(text, rate_burst))
+        task = doing.read_task(name)
     if json_output:
         print_json(record_as_json(task))
     else:

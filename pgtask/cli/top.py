@@ -6,23 +6,20 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from types import FrameType
 
 import click
 
 from pgtask.cli import parameters
-from pgtask.cli.context import connected, database, settings
+from pgtask.cli.context import operations, way
 from pgtask.cli.errors import DONE
 from pgtask.cli.job_actions import CANCEL, RETRY, sentence
 from pgtask.cli.output import json_option, on_terminal, print_json, print_plain
-from pgtask.cli.queues import user
 from pgtask.cli.top_sections import FAILURES, QUEUES, RUNNING, SECTIONS
 from pgtask.cli.top_view import ViewState, screen
 from pgtask.cli.watcher import Action, Sight, Watcher
-from pgtask.database import bulk, migrations, queues
-from pgtask.database.connection import Connection, connect
-from pgtask.database.overview import OverviewReader
+from pgtask.model.operations import Operations
 from pgtask.model.overview import Overview, overview_as_json
 
 PAGE = 10
@@ -32,24 +29,21 @@ PAGE = 10
 @click.option("--interval", type=parameters.time_limit, metavar="DURATION", default="2s", help="Between two looks; 2s.")
 @click.option("--once", is_flag=True, help="Show how things stand and exit; so it does where there is no terminal.")
 @json_option
-@click.pass_context
-def top(ctx: click.Context, interval: float, once: bool, json_output: bool) -> int:
+def top(interval: float, once: bool, json_output: bool) -> int:
     """Watch queues, workers, tasks and failures live.
 
     Keys: Tab and 1 to 5 go to a section, arrows to a row; p pauses or resumes a queue, c cancels and r retries a job;
     ? shows all, q quits. It goes on through an outage of the database. In a pipe each line begins with its section.
     """
     if once or json_output or not (on_terminal() and sys.stdin.isatty()):
-        with connected() as connection:
-            _print_once(OverviewReader().read(connection), json_output)
+        with operations() as doing:
+            _print_once(doing.read_overview(), json_output)
         return DONE
-    given = settings()
-    with database(given) as url:
+    with way() as opened:
         # A wrong URL, a missing schema or a missing right is said before the screen is taken.
-        with closing(connect(url, application_name=ctx.command_path, pooled=given.pooled)) as connection:
-            migrations.check(connection)
-            OverviewReader().read(connection)
-        _watch(Watcher(url, ctx.command_path, interval, pooled=given.pooled))
+        with opened() as doing:
+            doing.read_overview()
+        _watch(Watcher(opened, interval))
     return DONE
 
 
@@ -202,27 +196,27 @@ _MOVES = {
 
 
 def _switch(name: str, *, paused: bool) -> Action:
-    def act(connection: Connection) -> str:
+    def act(doing: Operations) -> str:
         if paused:
-            queues.resume_queues(connection, [name])
+            doing.resume_queues([name])
             return f"Queue {name} resumed."
-        queues.pause_queues(connection, [name], user())
+        doing.pause_queues([name])
         return f"Queue {name} paused; p resumes it."
 
     return act
 
 
 def _cancel(job_id: int) -> Action:
-    def act(connection: Connection) -> str:
-        (answer,) = bulk.cancel_jobs(connection, [job_id])
+    def act(doing: Operations) -> str:
+        (answer,) = doing.cancel_jobs([job_id])
         return sentence(CANCEL, answer)
 
     return act
 
 
 def _retry(job_id: int) -> Action:
-    def act(connection: Connection) -> str:
-        (answer,) = bulk.retry_jobs(connection, [job_id])
+    def act(doing: Operations) -> str:
+        (answer,) = doing.retry_jobs([job_id])
         return sentence(RETRY, answer)
 
     return act

@@ -8,21 +8,22 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pgtask.config import mask_secrets
-from pgtask.database import connection as connections
-from pgtask.database.overview import OverviewReader
 from pgtask.model.errors import PgTaskError
 
 if TYPE_CHECKING:
-    from pgtask.database.connection import Connection
+    from pgtask.model.operations import Operations
     from pgtask.model.overview import Overview
 
-Action = Callable[["Connection"], str]
-"""Something to do in the database; says what came of it."""
+Action = Callable[["Operations"], str]
+"""Something to do; says what came of it."""
+
+Open = Callable[[], AbstractContextManager["Operations"]]
+"""A new way to the database or its server, to be closed again."""
 
 LONGEST_PAUSE = 5.0
 
@@ -42,9 +43,9 @@ class Sight:
 class Watcher:
     """A thread with a connection of its own, opened anew after an outage."""
 
-    def __init__(self, url: str, application_name: str, interval: float, *, pooled: bool) -> None:
+    def __init__(self, way: Open, interval: float) -> None:
         """Looks every `interval` seconds, and at once after an action."""
-        self._url, self._name, self._interval, self._pooled = url, application_name, interval, pooled
+        self._open, self._interval = way, interval
         self._actions: queue.SimpleQueue[Action | None] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self.sight = Sight()
@@ -90,14 +91,11 @@ class Watcher:
         news: dict[str, object] = {}
         while not self._stopped.is_set():
             try:
-                with closing(
-                    connections.connect(self._url, application_name=self._name, pooled=self._pooled)
-                ) as connection:
-                    reader = OverviewReader()
+                with self._open() as doing:
                     while not self._stopped.is_set():
-                        self._show(overview=reader.read(connection), away_since=None, trouble="", **news)
+                        self._show(overview=doing.read_overview(), away_since=None, trouble="", **news)
                         pause = 0.1
-                        news = self._wait(connection)
+                        news = self._wait(doing)
             except Exception as error:  # noqa: BLE001  whatever it is, the screen says so and this goes on
                 text = (
                     mask_secrets(str(error)) if isinstance(error, PgTaskError) else f"{type(error).__name__}: {error}"
@@ -108,7 +106,7 @@ class Watcher:
             self._stopped.wait(random.uniform(pause / 2, pause))
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    def _wait(self, connection: Connection) -> dict[str, object]:
+    def _wait(self, doing: Operations) -> dict[str, object]:
         """Waits for the next look or does what is asked before; what came of it."""
         try:
             action = self._actions.get(timeout=self._interval)
@@ -117,7 +115,7 @@ class Watcher:
         if action is None:
             return {}
         try:
-            message = action(connection)
+            message = action(doing)
         except PgTaskError as error:
             message = mask_secrets(str(error))
         return {"message": message, "message_at": time.time()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pgtask.cli import parameters
-from pgtask.cli.context import connected, note
+from pgtask.cli.context import note, operations
 from pgtask.cli.errors import DONE, NOT_FOUND
 from pgtask.cli.job_views import JOB_COLUMNS
 from pgtask.cli.output import (
@@ -20,8 +20,7 @@ from pgtask.cli.output import (
     styled,
 )
 from pgtask.cli.text import brief, instant, relative, seconds_since, with_relative
-from pgtask.database import fleet, listing
-from pgtask.model.fleet import WorkerRecord
+from pgtask.model.fleet import ENDED_WITHIN, WorkerRecord
 from pgtask.model.serialise import job_as_json, page_as_json, record_as_json
 from pgtask.model.wording import DASH, duration, plural, size
 
@@ -105,8 +104,8 @@ def list_workers(everything: bool, json_output: bool) -> None:
     In a pipe the columns are: id, name, state, running jobs, slots, queues, last heartbeat, start,
     CPU per cent, bytes of memory, host, pid, version.
     """
-    with connected() as connection:
-        found = fleet.list_workers(connection, ended_within=None if everything else fleet.ENDED_WITHIN)
+    with operations() as doing:
+        found = doing.list_workers(ended_within=None if everything else ENDED_WITHIN)
     if json_output:
         print_json(page_as_json([record_as_json(worker) for worker in found]))
         return
@@ -118,9 +117,8 @@ def list_workers(everything: bool, json_output: bool) -> None:
 @json_option
 def show(worker_id: int, json_output: bool) -> None:
     """Show a worker and the jobs that it runs."""
-    with connected() as connection:
-        worker = fleet.read_worker(connection, worker_id)
-        running = [] if worker.dead_at else listing.running_on(connection, worker_id)
+    with operations() as doing:
+        worker, running = doing.show_worker(worker_id)
     if json_output:
         print_json(record_as_json(worker) | {"jobs": [job_as_json(job) for job in running]})
         return
@@ -165,8 +163,8 @@ def stop(ids: tuple[int, ...], json_output: bool) -> int:
 
     They take no more jobs and finish theirs within their grace period.
     """
-    with connected() as connection:
-        asked = fleet.stop_workers(connection, ids)
+    with operations() as doing:
+        asked = doing.stop_workers(ids)
     if json_output:
         items = [{"id": id, "asked": id in asked} for id in dict.fromkeys(ids)]
         print_json(page_as_json(items))

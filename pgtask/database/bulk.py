@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from psycopg.rows import scalar_row, tuple_row
 
 from pgtask.database import statements
 from pgtask.database.connection import Connection
 from pgtask.database.reading import in_words
+from pgtask.model.answer import Answer
 from pgtask.model.rate import Rate
 
 _CANCEL = statements.load("cancel_jobs")
@@ -19,14 +19,6 @@ _LOCK_KEYS = statements.load("lock_job_keys")
 _INSTANT = statements.load("current_instant")
 _LOCK = statements.load("lock_jobs")
 _DELETE = statements.load("delete_jobs")
-
-
-class Answer(NamedTuple):
-    """What became of one job of many; `answer` is None when there is no such job."""
-
-    id: int
-    answer: str | None
-    detail: str | None = None
 
 
 def cancel_jobs(connection: Connection, ids: Sequence[int]) -> list[Answer]:

@@ -8,19 +8,16 @@ back and fails again meanwhile is not met twice.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from psycopg.rows import class_row, tuple_row
 
 from pgtask.database import statements
-from pgtask.database.bulk import Answer
 from pgtask.database.connection import Connection
 from pgtask.database.listing import COUNT_CAP, like, read_in_order
 from pgtask.database.reading import in_words, reading
-from pgtask.model.dead_letter import DeadLetterGroup
-from pgtask.model.job import JobRecord
+from pgtask.model.answer import Answer
+from pgtask.model.dead_letter import DeadLetterCount, DeadLetterFilter, DeadLetterGroup, DeadLetterPage, Position
 
 _FIND = statements.load("find_dead_letters")
 _FIND_OLDEST = statements.load("find_oldest_dead_letters")
@@ -32,45 +29,6 @@ _UNRESOLVE = statements.load("unresolve_jobs")
 
 BATCH = 1000
 """Dead letters that are acted on in one transaction."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetterFilter:
-    """What dead letters must have in common; what is None does not matter. In names, `*` stands for any text."""
-
-    task: str | None = None
-    queue: str | None = None
-    error_type: str | None = None
-    status: str | None = None
-    """`failed` or `quarantined`."""
-    tag: str | None = None
-    since: datetime | None = None
-    """When they failed at the earliest."""
-
-    def __bool__(self) -> bool:
-        return any((self.task, self.queue, self.error_type, self.status, self.tag, self.since))
-
-
-class Position(NamedTuple):
-    """A place in the list: when a dead letter ended, and its id."""
-
-    finished_at: datetime
-    id: int
-
-
-class DeadLetterPage(NamedTuple):
-    """Dead letters, latest first, and where the list goes on; None on the last page."""
-
-    jobs: list[JobRecord]
-    next: Position | None
-
-
-class DeadLetterCount(NamedTuple):
-    """How many match, at least `number` unless `exact`, and the latest of them; None for none."""
-
-    number: int
-    exact: bool
-    latest: Position | None
 
 
 def list_dead_letters(

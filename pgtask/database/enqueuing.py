@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 from psycopg import errors
 from psycopg.rows import class_row
@@ -13,25 +12,13 @@ from pgtask.database import statements
 from pgtask.database.admission import queue_full
 from pgtask.database.connection import Connection
 from pgtask.database.reading import in_words
+from pgtask.model.enqueued import EnqueuedByName
 from pgtask.model.errors import PayloadError, UniqueConflictError
 
 _ENQUEUE = statements.load("enqueue_unique")
 
 REFUSALS = (errors.DataError, errors.CheckViolation, errors.ProgramLimitExceeded, errors.UniqueViolation)
 """What says that the job itself is at fault."""
-
-
-class EnqueuedByName(NamedTuple):
-    """A job's id, and whether it was `created` now, or held the unique key and was `held` (left as it is), `replaced`
-    or `rescheduled`."""
-
-    id: int
-    answer: str
-
-    @property
-    def created(self) -> bool:
-        """Whether it was made now."""
-        return self.answer == "created"
 
 
 def enqueue_by_name(

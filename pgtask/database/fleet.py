@@ -10,13 +10,11 @@ from pgtask.database import statements
 from pgtask.database.connection import Connection
 from pgtask.database.reading import in_words, reading
 from pgtask.model.errors import WorkerNotFoundError
-from pgtask.model.fleet import TaskRecord, WorkerRecord
+from pgtask.model.fleet import ENDED_WITHIN, TaskRecord, WorkerRecord
 
 _LIST_WORKERS = statements.load("list_workers")
 _STOP_WORKERS = statements.load("stop_workers")
 _LIST_TASKS = statements.load("list_tasks")
-
-ENDED_WITHIN = 3600.0
 
 
 def list_workers(connection: Connection, *, ended_within: float | None = ENDED_WITHIN) -> list[WorkerRecord]:

@@ -23,11 +23,11 @@ from psycopg.rows import class_row, tuple_row
 
 from pgtask.database import statements
 from pgtask.database.connection import Connection
-from pgtask.database.listing import JobFilter, like
+from pgtask.database.listing import like
 from pgtask.database.reading import job_cursor, reading
 from pgtask.model.errors import JobNotFoundError
 from pgtask.model.event import JobEvent
-from pgtask.model.job import JobRecord
+from pgtask.model.listing import JobFilter, JobState
 from pgtask.model.run import LogLine, RunRecord
 from pgtask.model.status import JobStatus
 
@@ -150,14 +150,6 @@ class Follower:
             self._seen = {key: None for key in self._seen if key[0] >= limit}
         while len(self._started) > REMEMBERED:
             del self._started[next(iter(self._started))]
-
-
-class JobState(NamedTuple):
-    """A job, its latest runs and the log lines not seen before, at one instant."""
-
-    job: JobRecord
-    runs: list[RunRecord]
-    logs: list[LogLine]
 
 
 class JobFollower:

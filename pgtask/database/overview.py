@@ -11,11 +11,11 @@ from pgtask.database import statements
 from pgtask.database.connection import Connection
 from pgtask.database.fleet import list_workers
 from pgtask.database.following import latest_failures, under_way
-from pgtask.database.listing import JobFilter
 from pgtask.database.queues import list_queues
 from pgtask.database.reading import reading
 from pgtask.database.statistics import read_statistics
 from pgtask.model.event import JobEvent
+from pgtask.model.listing import JobFilter
 from pgtask.model.overview import Overview
 from pgtask.model.statistics import Statistics
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from psycopg import errors
 from psycopg.rows import dict_row, scalar_row, tuple_row
@@ -15,7 +14,7 @@ from pgtask.database import statements
 from pgtask.database.connection import Connection
 from pgtask.database.reading import in_words, reading
 from pgtask.model.errors import ConfigurationError, QueueNotFoundError, QueueStateError
-from pgtask.model.queue import QueueRecord
+from pgtask.model.queue import PausedQueue, QueueRecord
 from pgtask.model.rate import Rate
 
 _LIST = statements.load("list_queues")
@@ -43,14 +42,6 @@ _REFUSALS = {
     "queues_dead_letter_queue_length": "The name of a dead letter queue has 1 to 128 bytes.",
     "queues_dead_letter_queue_other": "A queue cannot be its own dead letter queue: name another one.",
 }
-
-
-class Paused(NamedTuple):
-    """A queue that is paused, since when and by whom."""
-
-    name: str
-    paused_at: datetime
-    paused_by: str | None
 
 
 def list_queues(connection: Connection) -> list[QueueRecord]:
@@ -108,7 +99,7 @@ def set_queue(connection: Connection, name: str, changes: Mapping[str, Any]) -> 
         _change(connection, name, changes)
 
 
-def pause_queues(connection: Connection, names: Iterable[str], paused_by: str | None) -> list[Paused]:
+def pause_queues(connection: Connection, names: Iterable[str], paused_by: str | None) -> list[PausedQueue]:
     """Pauses queues; running jobs finish. One that is paused already stays as it is.
 
     Raises QueueNotFoundError.
@@ -118,7 +109,7 @@ def pause_queues(connection: Connection, names: Iterable[str], paused_by: str | 
         _require(connection, wanted)
         with connection.cursor(row_factory=tuple_row) as cursor:
             cursor.execute(_PAUSE, {"names": wanted, "paused_by": paused_by})
-            return [Paused(*row) for row in cursor]
+            return [PausedQueue(*row) for row in cursor]
 
 
 def resume_queues(connection: Connection, names: Iterable[str]) -> set[str]:

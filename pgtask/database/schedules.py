@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from psycopg import errors
 from psycopg.rows import class_row, scalar_row, tuple_row
@@ -15,7 +15,7 @@ from pgtask.database import statements
 from pgtask.database.connection import Connection
 from pgtask.database.reading import in_words, reading
 from pgtask.model.errors import ScheduleError, ScheduleNotFoundError, ScheduleStateError
-from pgtask.model.schedule import Schedule, ScheduleRecord, TickRecord
+from pgtask.model.schedule import PausedSchedule, Schedule, ScheduleRecord, TickRecord
 
 _LIST = statements.load("list_schedules")
 _KNOWN = statements.load("known_schedules")
@@ -27,13 +27,6 @@ _RESUME = statements.load("resume_schedules")
 _RUN = statements.load("run_schedule")
 _DELETE = statements.load("delete_schedule")
 _LOCK = statements.load("lock_schedule")
-
-
-class Paused(NamedTuple):
-    """A schedule that is paused, and since when."""
-
-    name: str
-    paused_at: datetime
 
 
 def list_schedules(connection: Connection) -> list[ScheduleRecord]:
@@ -104,9 +97,13 @@ def set_schedule(connection: Connection, name: str, changes: Mapping[str, Any]) 
             connection.execute(_SET, {"name": name, "changes": json.dumps(columns, default=datetime.isoformat)})
 
 
-def pause_schedules(connection: Connection, names: Iterable[str], paused_by: str | None) -> list[Paused]:
+def pause_schedules(connection: Connection, names: Iterable[str], paused_by: str | None) -> list[PausedSchedule]:
     """Pauses schedules; one that is paused already stays as it is. Raises ScheduleNotFoundError."""
-    with in_words(connection), connection.transaction(), connection.cursor(row_factory=class_row(Paused)) as cursor:
+    with (
+        in_words(connection),
+        connection.transaction(),
+        connection.cursor(row_factory=class_row(PausedSchedule)) as cursor,
+    ):
         found = cursor.execute(_PAUSE, {"names": sorted(set(names)), "paused_by": paused_by}).fetchall()
         _require(connection, [name for name, paused_at in found if paused_at is None])
         return found

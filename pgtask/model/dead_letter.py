@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
+
+from pgtask.model.job import JobRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,3 +54,42 @@ class DeadLetterGroup:
     last_at: datetime
     last_id: int
     """The one that failed last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetterFilter:
+    """What dead letters must have in common; what is None does not matter. In names, `*` stands for any text."""
+
+    task: str | None = None
+    queue: str | None = None
+    error_type: str | None = None
+    status: str | None = None
+    """`failed` or `quarantined`."""
+    tag: str | None = None
+    since: datetime | None = None
+    """When they failed at the earliest."""
+
+    def __bool__(self) -> bool:
+        return any((self.task, self.queue, self.error_type, self.status, self.tag, self.since))
+
+
+class Position(NamedTuple):
+    """A place in the list: when a dead letter ended, and its id."""
+
+    finished_at: datetime
+    id: int
+
+
+class DeadLetterPage(NamedTuple):
+    """Dead letters, latest first, and where the list goes on; None on the last page."""
+
+    jobs: list[JobRecord]
+    next: Position | None
+
+
+class DeadLetterCount(NamedTuple):
+    """How many match, at least `number` unless `exact`, and the latest of them; None for none."""
+
+    number: int
+    exact: bool
+    latest: Position | None

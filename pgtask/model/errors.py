@@ -3,6 +3,7 @@
 PgTaskError
 ├── ConfigurationError        a setting, or an application reference, is missing or wrong
 ├── DatabaseUnavailableError  no answer from PostgreSQL
+├── ServerUnavailableError    no answer from the server of pgtask, or none that makes sense
 ├── SchemaError               the schema is missing, older or newer than this version needs
 ├── EmbeddedServerError       the embedded PostgreSQL cannot be started or stopped
 ├── TaskError                 a task is declared wrongly, twice, or is unknown
@@ -13,7 +14,7 @@ PgTaskError
 ├── JobNotFoundError          no job has this id
 ├── JobStateError             the job is not in a state that allows this
 ├── UniqueConflictError       another job holds the unique key, and on_conflict is "error"
-├── NotAllowedError           the database role may not do this
+├── NotAllowedError           the database role, or the token, may not do this
 └── JobFailedError            the awaited job ended without completing
 """
 
@@ -33,6 +34,10 @@ class ConfigurationError(PgTaskError):
 
 class DatabaseUnavailableError(PgTaskError):
     """PostgreSQL did not answer."""
+
+
+class ServerUnavailableError(PgTaskError):
+    """The server of pgtask did not answer, or with what is no answer of its API."""
 
 
 class SchemaError(PgTaskError):
@@ -152,7 +157,7 @@ class WorkerNotFoundError(PgTaskError):
 
 
 class NotAllowedError(PgTaskError):
-    """The database role in use may not do what was asked."""
+    """The database role or the token in use may not do what was asked."""
 
 
 class BusyError(PgTaskError):

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
+
+from pgtask.model.job import JobRecord
+
+ENDED_WITHIN = 3600.0
+"""Seconds for which workers that have ended are listed, unless asked otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,3 +95,10 @@ class TaskRecord:
     next_probe_at: datetime | None
     probe_job_id: int | None
     error_rate: float | None
+
+
+class WorkerJobs(NamedTuple):
+    """A worker, and the jobs that it runs."""
+
+    worker: WorkerRecord
+    jobs: list[JobRecord]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 SETTINGS = (
     *("priority", "weight", "max_retries", "retry_strategy", "retry_delay", "max_retry_delay", "timeout"),
@@ -68,3 +68,11 @@ class QueueRecord:
     def unserved(self) -> bool:
         """Whether jobs wait here that no live worker will take."""
         return self.workers == 0 and self.pending + self.retrying + self.scheduled > 0
+
+
+class PausedQueue(NamedTuple):
+    """A queue that is paused, since when and by whom."""
+
+    name: str
+    paused_at: datetime
+    paused_by: str | None

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pgtask.model.cron import Seconds
 from pgtask.model.errors import ScheduleError
@@ -155,3 +155,10 @@ def jitter_delay(schedule_id: int, tick: datetime, jitter: float) -> float:
         return 0.0
     digest = blake2b(f"{schedule_id} {tick.timestamp():.6f}".encode(), digest_size=8).digest()
     return jitter * int.from_bytes(digest) / 2**64
+
+
+class PausedSchedule(NamedTuple):
+    """A schedule that is paused, and since when."""
+
+    name: str
+    paused_at: datetime

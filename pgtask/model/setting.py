@@ -29,6 +29,18 @@ def url(value: object) -> str:
     return url
 
 
+def server_url(value: object) -> str:
+    """A URL of a server of pgtask, without a password: http://host:8080 or https://host/prefix."""
+    url = text(value)
+    scheme, separator, rest = url.partition("://")
+    place = rest.partition("/")[0]
+    if not separator or scheme not in ("http", "https") or not place:
+        raise ValueError("it is no URL of a server; write https://host or http://127.0.0.1:8080")
+    if "@" in place or "?" in rest or "#" in rest:
+        raise ValueError("the URL of a server has neither user nor query; give the token by PGTASK_TOKEN")
+    return url.rstrip("/")
+
+
 def path(value: object) -> Path:
     """A path; `~` is the home directory."""
     return value if isinstance(value, Path) else Path(text(value)).expanduser()

@@ -9,6 +9,7 @@ from typing import Any
 from pgtask.engine.app import PgTask
 from pgtask.engine.task import Task
 from pgtask.model.job import JobRecord
+from pgtask.model.listing import JobFilter
 from pgtask.model.payload import encode
 from pgtask.model.wording import plural
 from pgtask.testing import inline_mode
@@ -60,10 +61,10 @@ def _all_jobs(app: Any) -> list[JobRecord]:
 
     found: list[JobRecord] = []
     with app.pool.connection() as connection:
-        page = listing.list_jobs(connection, listing.JobFilter(), limit=_PAGE)
+        page = listing.list_jobs(connection, JobFilter(), limit=_PAGE)
         found += page.jobs
         while page.more:
-            page = listing.list_jobs(connection, listing.JobFilter(), before=found[-1].id, limit=_PAGE)
+            page = listing.list_jobs(connection, JobFilter(), before=found[-1].id, limit=_PAGE)
             found += page.jobs
     return found[::-1]
 

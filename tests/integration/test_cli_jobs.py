@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from pgtask.database import bulk, listing
-from pgtask.database.listing import JobFilter
+from pgtask.model.listing import JobFilter
 from pgtask.model.status import JobStatus
 from tests import rows
 from tests.command_line import (

@@ -13,9 +13,9 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from pgtask.database import bulk, dead_letters, partitions
-from pgtask.database.bulk import Answer
 from pgtask.database.connection import connect
-from pgtask.database.dead_letters import DeadLetterFilter
+from pgtask.model.answer import Answer
+from pgtask.model.dead_letter import DeadLetterFilter
 from pgtask.model.rate import Rate
 from tests.command_line import add_run
 from tests.integration.conftest import Work

@@ -20,8 +20,9 @@ from psycopg.rows import dict_row, scalar_row
 
 from pgtask import PayloadError, PgTask, PgTaskError, Retry, SchemaError
 from pgtask.database import jobs
-from pgtask.database.listing import JobFilter, list_jobs
+from pgtask.database.listing import list_jobs
 from pgtask.engine.task import Task
+from pgtask.model.listing import JobFilter
 from tests.integration.conftest import Work
 from tests.rows import insert, job, live, number
 from tests.support import eventually

@@ -10,8 +10,8 @@ import pytest
 from pgtask.database import following
 from pgtask.database.connection import connect
 from pgtask.database.following import Follower, JobFollower
-from pgtask.database.listing import JobFilter
 from pgtask.model.errors import JobNotFoundError
+from pgtask.model.listing import JobFilter
 from pgtask.model.status import JobStatus
 from tests.command_line import add_run, run
 from tests.rows import Connection, ago, insert

@@ -1,6 +1,6 @@
 """The operations of the API, one module for each kind of thing."""
 
-from . import enqueue, job_actions, jobs, metrics, queues, schedules, statistics, task_types, tokens, workers
+from . import enqueue, job_actions, jobs, metrics, queues, schedules, statistics, task_types, workers
 
 SECTIONS = (
     jobs.section,
@@ -12,6 +12,5 @@ SECTIONS = (
     workers.section,
     statistics.section,
     metrics.section,
-    tokens.section,
 )
 """All of them, in the order of the documentation."""

@@ -13,7 +13,7 @@ from pydantic import Field
 from pgtask.database import fleet, listing
 from pgtask.database.connection import Connection
 from pgtask.model.errors import WorkerNotFoundError
-from pgtask.model.fleet import WorkerRecord
+from pgtask.model.fleet import ENDED_WITHIN, WorkerRecord
 from pgtask.model.serialise import job_as_json, record_as_json
 from pgtask.model.token import Scope
 
@@ -40,7 +40,7 @@ class WorkersQuery(Paged):
     """Whether they may run jobs: neither stopped, dead nor lost."""
     queue: QueueName | None = None
     """One that they serve."""
-    ended_within: Duration = fleet.ENDED_WITHIN
+    ended_within: Duration = ENDED_WITHIN
     """Those that ended longer ago are left out."""
 
     @property
