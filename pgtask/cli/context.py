@@ -37,9 +37,7 @@ def settings(**flags: object) -> Settings:
     state = click.get_current_context().find_object(State) or State()
     given = chosen_settings({"database_url": state.database_url, "url": state.url, "token": state.token} | flags)
     if state.local and given.url is not None and given.database_url is None:
-        raise click.UsageError(
-            f"pgtask {state.local} needs the database itself: set PGTASK_DATABASE_URL, no server's URL."
-        )
+        raise click.UsageError(f"pgtask {state.local} needs the database, not its server: set PGTASK_DATABASE_URL.")
     return given
 
 

@@ -127,9 +127,7 @@ class Main(click.Group):
     help="PostgreSQL to use (PGTASK_DATABASE_URL); else an embedded one in .pgtask/.",
 )
 @click.option("--url", metavar="URL", help="Server of pgtask to use instead of a database (PGTASK_URL).")
-@click.option(
-    "--token", metavar="TOKEN", help="Token for that server; PGTASK_TOKEN keeps it out of the list of processes."
-)
+@click.option("--token", metavar="TOKEN", help="Token for that server; better in PGTASK_TOKEN.")
 @click.option("--verbose", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="pgtask", message="pgtask %(version)s")
 @click.pass_context

@@ -5,18 +5,17 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from pgtask.cli.context import database, note, settings
+from pgtask.cli.context import note, settings, way
 from pgtask.cli.errors import DONE, FAILED
 from pgtask.cli.job_views import LEVEL_STYLES, progress_text
 from pgtask.cli.output import STATUS_STYLES, on_terminal, print_plain, styled
 from pgtask.cli.text import as_json, clean, clean_lines, error_text, instant, shortened
 from pgtask.config import mask_secrets
-from pgtask.model.errors import DatabaseUnavailableError, TimeLimitError
+from pgtask.model.errors import DatabaseUnavailableError, ServerUnavailableError, TimeLimitError
 from pgtask.model.event import JobEvent, event_as_json
 from pgtask.model.job import JobRecord
 from pgtask.model.run import RunRecord
@@ -25,22 +24,25 @@ from pgtask.model.status import JobStatus
 from pgtask.model.wording import DASH, duration
 
 if TYPE_CHECKING:
-    from pgtask.database.connection import Connection
+    from pgtask.database.operations import DatabaseOperations
     from pgtask.model.listing import JobFilter, JobState
+    from pgtask.model.operations import Operations
 
 LONGEST_PAUSE = 5.0
 
 
 def follow_jobs(wanted: JobFilter, interval: float, json_output: bool) -> int:
-    """Prints what happens to jobs until interrupted; the exit code."""
+    """Prints what happens to jobs until interrupted; the exit code. Raises UsageError without a database."""
+    if settings().url is not None:
+        raise click.UsageError("Following all jobs needs the database, not its server: set PGTASK_DATABASE_URL.")
     from pgtask.database.following import Follower
 
     follower = Follower(wanted)
     looks = 0
 
-    def look(connection: Connection) -> None:
+    def look(doing: Operations) -> None:
         nonlocal looks
-        for event in follower.look(connection):
+        for event in follower.look(cast("DatabaseOperations", doing).connection):
             _print_event(event, json_output)
         if not looks:
             note("Following jobs as they start and end; Ctrl-C ends it.")
@@ -55,16 +57,14 @@ def follow_jobs(wanted: JobFilter, interval: float, json_output: bool) -> int:
 
 def follow_job(job_id: int, interval: float, json_output: bool) -> int:
     """Prints what happens to one job until it ends; the exit code."""
-    from pgtask.database.following import PAGE, JobFollower
-
-    follower = JobFollower(job_id)
+    see, page = _job_follower(job_id)
     teller = JobTeller(json_output)
 
-    def look(connection: Connection) -> int | None:
+    def look(doing: Operations) -> int | None:
         while True:
-            state = follower.look(connection)
+            state = see(doing)
             teller.tell(state)
-            if len(state.logs) < PAGE:
+            if len(state.logs) < page:
                 break
         if not JobStatus(state.job.status).final:
             return None
@@ -73,33 +73,40 @@ def follow_job(job_id: int, interval: float, json_output: bool) -> int:
     return _persist(look, interval)
 
 
-def _persist(look: Callable[[Connection], int | None], interval: float) -> int:
+def _job_follower(job_id: int) -> tuple[Callable[[Operations], JobState], int]:
+    """What looks at a job, and how many log lines a look finds at most."""
+    if settings().url is not None:
+        from pgtask.client import following as remote
+
+        distant = remote.JobFollower(job_id)
+        return lambda doing: distant.look(cast("remote.Client", doing)), remote.PAGE
+    from pgtask.database.following import PAGE, JobFollower
+
+    follower = JobFollower(job_id)
+    return lambda doing: follower.look(cast("DatabaseOperations", doing).connection), PAGE
+
+
+def _persist(look: Callable[[Operations], int | None], interval: float) -> int:
     """Looks every `interval` seconds until a look gives an exit code; an outage is told once and waited out.
 
     What fails before the first look, such as a wrong URL or a missing schema, is raised.
     """
-    from pgtask.database import connection as connections
-    from pgtask.database import migrations
-
-    name = click.get_current_context().command_path
-    given = settings()
-    with database(given) as url:
+    back = "The server is back." if settings().url is not None else "The database is back."
+    with way() as opened:
         begun = away = False
         pause = 0.1
         while True:
             try:
-                with closing(connections.connect(url, application_name=name, pooled=given.pooled)) as connection:
-                    if not begun:
-                        migrations.check(connection)
+                with opened() as doing:
                     while True:
-                        code = look(connection)
+                        code = look(doing)
                         if away:
-                            note("The database is back.")
+                            note(back)
                         begun, away, pause = True, False, 0.1
                         if code is not None:
                             return code
                         time.sleep(interval)
-            except (DatabaseUnavailableError, TimeLimitError) as error:
+            except (DatabaseUnavailableError, ServerUnavailableError, TimeLimitError) as error:
                 if not begun:
                     raise
                 if not away:

@@ -132,11 +132,19 @@ class JobCalls:
         aftermath = self._transport.get(path_to("jobs", job_id, "aftermath")) if JobStatus(job.status).final else None
         return JobDetails(
             job=job,
-            runs=self._parts(RunRecord, job_id, "runs", 100),
-            logs=self._parts(LogLine, job_id, "logs", 1000),
+            runs=self.list_runs(job_id),
+            logs=self.list_logs(job_id),
             explanation=self.explain_job(job_id),
             aftermath=aftermath and record(Aftermath, aftermath),
         )
+
+    def list_runs(self, job_id: int) -> list[RunRecord]:
+        """The latest runs of a job, oldest first."""
+        return self._parts(RunRecord, job_id, "runs", 100)
+
+    def list_logs(self, job_id: int) -> list[LogLine]:
+        """The latest log lines of a job, oldest first."""
+        return self._parts(LogLine, job_id, "logs", 1000)
 
     def explain_job(self, job_id: int) -> list[Reason]:
         """Why a job waits, runs or has ended as it did; never empty, whatever the id."""

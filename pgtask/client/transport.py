@@ -148,7 +148,7 @@ class Transport:
         if answered.status in _AGAIN:
             return ServerUnavailableError(f"The server at {self.url} is not ready: it answered {answered.status}.")
         return ServerUnavailableError(
-            f"The server at {self.url} answered {answered.status}, which is no answer of pgtask's API. Is the URL right?"
+            f"The server at {self.url} answered {answered.status}, which is no answer of pgtask. Is the URL right?"
         )
 
 
