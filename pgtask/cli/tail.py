@@ -24,6 +24,7 @@ from pgtask.model.status import JobStatus
 from pgtask.model.wording import DASH, duration
 
 if TYPE_CHECKING:
+    from pgtask.client import Client
     from pgtask.database.operations import DatabaseOperations
     from pgtask.model.listing import JobFilter, JobState
     from pgtask.model.operations import Operations
@@ -79,7 +80,7 @@ def _job_follower(job_id: int) -> tuple[Callable[[Operations], JobState], int]:
         from pgtask.client import following as remote
 
         distant = remote.JobFollower(job_id)
-        return lambda doing: distant.look(cast("remote.Client", doing)), remote.PAGE
+        return lambda doing: distant.look(cast("Client", doing)), remote.PAGE
     from pgtask.database.following import PAGE, JobFollower
 
     follower = JobFollower(job_id)

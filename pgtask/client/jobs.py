@@ -25,6 +25,9 @@ from pgtask.model.status import JobStatus
 LONGEST_WAIT = 30.0
 """Seconds for which one request waits for the end of a job."""
 
+_NEVER = 2**62
+"""An id that no job has."""
+
 COUNT_CAP = 10_000
 """Jobs that are counted, at most."""
 
@@ -65,7 +68,7 @@ class JobCalls:
     def may_read_jobs(self) -> bool:
         """Whether the token may read jobs; one that only enqueues may not."""
         try:
-            self.read_job(0)
+            self.read_job(_NEVER)
         except JobNotFoundError:
             return True
         except NotAllowedError:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import urllib3
-from urllib3.exceptions import HTTPError, SSLError
+from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
 from urllib3.exceptions import TimeoutError as NoAnswerInTime
 
 from pgtask.client.problems import error_of
@@ -138,7 +138,7 @@ class Transport:
     def _unreachable(self, error: HTTPError, timeout: float) -> PgTaskError:
         if isinstance(error, SSLError):
             reason = f"its certificate cannot be verified, or it speaks no TLS ({_last(error)})"
-        elif isinstance(error, NoAnswerInTime):
+        elif isinstance(error, NoAnswerInTime) and not isinstance(error, NewConnectionError):
             reason = f"it did not answer within {timeout:g} s"
         else:
             reason = _last(error)
