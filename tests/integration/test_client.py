@@ -215,7 +215,6 @@ FAULTS = (
     ("enqueue", "echo", "--queue", "full"),
     ("enqueue", "echo", "--unique-key", "k", "--on-conflict", "error"),
     ("enqueue", "echo", '{"a": "\\u0000"}'),
-    ("enqueue", "echo", "--expires", "1s", "--delay", "1h"),
 )
 
 
