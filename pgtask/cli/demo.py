@@ -228,7 +228,7 @@ def _measure_pickup(app: PgTask, connection: Connection, worker: WorkerProcess, 
 
 def _failures(connection: Connection, result: Demonstration) -> Iterator[str]:
     from pgtask.database import listing
-    from pgtask.model.listing import JobFilter
+    from pgtask.model.job_filter import JobFilter
     from pgtask.model.status import FINAL, JobStatus
 
     totals, jobs = result.totals, result.by_python + result.by_sql

@@ -16,7 +16,7 @@ from pgtask.cli.errors import DONE, FAILED, NOT_FOUND
 from pgtask.cli.output import on_terminal, print_json, print_plain
 from pgtask.cli.text import clean
 from pgtask.model.answer import Answer
-from pgtask.model.listing import JobFilter
+from pgtask.model.job_filter import JobFilter
 from pgtask.model.operations import Act, Operations
 from pgtask.model.serialise import page_as_json
 from pgtask.model.status import JobStatus

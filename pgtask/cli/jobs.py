@@ -15,7 +15,8 @@ from pgtask.cli.explanation_views import print_explanation
 from pgtask.cli.job_views import JOB_COLUMNS, print_job
 from pgtask.cli.output import json_option, on_terminal, print_json, print_table
 from pgtask.model.explanation import NOT_FOUND as UNKNOWN
-from pgtask.model.listing import LIVE, JobFilter
+from pgtask.model.job_filter import JobFilter
+from pgtask.model.listing import LIVE
 from pgtask.model.serialise import job_as_json, page_as_json, record_as_json
 from pgtask.model.status import FINAL, JobStatus
 

@@ -26,7 +26,8 @@ from pgtask.model.wording import DASH, duration
 if TYPE_CHECKING:
     from pgtask.client import Client
     from pgtask.database.operations import DatabaseOperations
-    from pgtask.model.listing import JobFilter, JobState
+    from pgtask.model.job_filter import JobFilter
+    from pgtask.model.listing import JobState
     from pgtask.model.operations import Operations
 
 LONGEST_PAUSE = 5.0

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from pgtask.client.listing import all_of
 from pgtask.client.records import record
 from pgtask.client.transport import Transport, path_to
 from pgtask.model.answer import Answer
@@ -16,10 +17,12 @@ from pgtask.model.enqueued import EnqueuedByName
 from pgtask.model.errors import JobFailedError, JobNotFoundError, NotAllowedError
 from pgtask.model.explanation import NOT_FOUND, Reason
 from pgtask.model.job import JobRecord
-from pgtask.model.listing import JobCount, JobDetails, JobFilter, JobPage
+from pgtask.model.job_filter import JobFilter
+from pgtask.model.listing import JobCount, JobDetails, JobPage
 from pgtask.model.operations import MOST_IDS
 from pgtask.model.payload import encode
 from pgtask.model.run import LogLine, RunRecord
+from pgtask.model.search import write_search
 from pgtask.model.status import JobStatus
 
 LONGEST_WAIT = 30.0
@@ -27,9 +30,6 @@ LONGEST_WAIT = 30.0
 
 _NEVER = 2**62
 """An id that no job has."""
-
-COUNT_CAP = 10_000
-"""Jobs that are counted, at most."""
 
 
 class JobCalls:
@@ -126,8 +126,9 @@ class JobCalls:
         if wanted is None:
             statuses = (status,) if isinstance(status, str) else status
             wanted = JobFilter(statuses=frozenset(map(JobStatus, statuses)), queue=queue, task=task, tag=tag)
-        found = self._transport.get("/jobs", _query(wanted) | {"limit": limit, "cursor": before})
-        return JobPage([record(JobRecord, job) for job in found["items"]], found["next_cursor"] is not None)
+        found = self._page(wanted, before, limit, include="payload,result,traceback")
+        cursor = found["next_cursor"]
+        return JobPage([record(JobRecord, job) for job in found["items"]], cursor is not None, cursor)
 
     def show_job(self, job_id: int) -> JobDetails:
         """All there is about a job. Raises JobNotFoundError."""
@@ -143,16 +144,17 @@ class JobCalls:
 
     def list_runs(self, job_id: int) -> list[RunRecord]:
         """The latest runs of a job, oldest first."""
-        return self._parts(RunRecord, job_id, "runs", 100)
+        return all_of(self._transport, path_to("jobs", job_id, "runs"), RunRecord)[-100:]
 
     def list_logs(self, job_id: int) -> list[LogLine]:
         """The latest log lines of a job, oldest first."""
-        return self._parts(LogLine, job_id, "logs", 1000)
+        return all_of(self._transport, path_to("jobs", job_id, "logs"), LogLine)[-1000:]
 
     def explain_job(self, job_id: int) -> list[Reason]:
         """Why a job waits, runs or has ended as it did; never empty, whatever the id."""
         try:
-            return self._parts(Reason, job_id, "explain", None)
+            found = self._transport.get(path_to("jobs", job_id, "explain"))
+            return [record(Reason, reason) for reason in found["items"]]
         except JobNotFoundError as error:
             return [Reason(position=1, code=NOT_FOUND, blocking=False, text=str(error), details={})]
 
@@ -168,14 +170,10 @@ class JobCalls:
         return record(JobRecord, self._transport.post(path_to("jobs", job_id, "run-now")))
 
     def count_jobs(self, wanted: JobFilter) -> JobCount:
-        """How many jobs match, counted up to COUNT_CAP."""
-        number, newest = 0, 0
-        for ids in self._pages(wanted, None):
-            newest = newest or ids[0]
-            number += len(ids)
-            if number > COUNT_CAP:
-                return JobCount(COUNT_CAP, exact=False, newest=newest)
-        return JobCount(number, exact=True, newest=newest)
+        """How many jobs match, as far as the server counts."""
+        found = self._page(wanted, None, 1, count="capped")
+        newest = found["items"][0]["id"] if found["items"] else 0
+        return JobCount(found["count"], found["count_exact"], newest)
 
     def job_batches(self, wanted: JobFilter, newest: int) -> Iterator[list[int]]:
         """The ids of the jobs that match, newest first from `newest` on, batch by batch."""
@@ -202,21 +200,17 @@ class JobCalls:
 
     def _pages(self, wanted: JobFilter, before: int | None) -> Iterator[list[int]]:
         while True:
-            page = self.list_jobs(wanted, before=before, limit=MOST_IDS)
-            if page.jobs:
-                yield [job.id for job in page.jobs]
-            if not page.more:
+            found = self._page(wanted, before, MOST_IDS)
+            ids = [job["id"] for job in found["items"]]
+            if ids:
+                yield ids
+            if found["next_cursor"] is None:
                 return
-            before = page.jobs[-1].id
+            before = ids[-1]
 
-    def _parts(self, kind: Any, job_id: int, name: str, limit: int | None) -> list[Any]:
-        found = self._transport.get(path_to("jobs", job_id, name), {"limit": limit})
-        return [record(kind, item) for item in found["items"]]
-
-
-def _query(wanted: JobFilter) -> dict[str, Any]:
-    statuses = ",".join(sorted(wanted.statuses)) or None
-    return {"status": statuses, "queue": wanted.queue, "task": wanted.task, "tag": wanted.tag}
+    def _page(self, wanted: JobFilter, before: int | None, limit: int, **more: str) -> Any:
+        query = {"q": write_search(wanted) or None, "limit": limit, "cursor": before} | more
+        return self._transport.get("/jobs", query)
 
 
 def _plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ from pgtask.database.queues import list_queues
 from pgtask.database.reading import reading
 from pgtask.database.statistics import read_statistics
 from pgtask.model.event import JobEvent
-from pgtask.model.listing import JobFilter
+from pgtask.model.job_filter import JobFilter
 from pgtask.model.overview import Overview
 from pgtask.model.statistics import Statistics
 

@@ -14,25 +14,12 @@ from pgtask.model.status import FINAL, JobStatus
 LIVE = frozenset(JobStatus) - FINAL
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobFilter:
-    """What jobs must have in common; what is None or empty does not matter."""
-
-    statuses: frozenset[JobStatus] = frozenset()
-    queue: str | None = None
-    task: str | None = None
-    """A name, in which `*` stands for any text."""
-    tag: str | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self.statuses or self.queue or self.task or self.tag)
-
-
 class JobPage(NamedTuple):
-    """Jobs, newest first, and whether there are older ones."""
+    """Jobs in the order asked for, whether there are further ones, and the cursor that leads to them."""
 
     jobs: list[JobRecord]
     more: bool
+    next_cursor: str | None = None
 
 
 class JobCount(NamedTuple):

@@ -15,7 +15,8 @@ from pgtask.model.enqueued import EnqueuedByName
 from pgtask.model.explanation import Reason
 from pgtask.model.fleet import TaskRecord, WorkerJobs, WorkerRecord
 from pgtask.model.job import JobRecord
-from pgtask.model.listing import JobCount, JobDetails, JobFilter, JobPage
+from pgtask.model.job_filter import JobFilter
+from pgtask.model.listing import JobCount, JobDetails, JobPage
 from pgtask.model.overview import Overview
 from pgtask.model.queue import PausedQueue, QueueRecord
 from pgtask.model.rate import Rate

@@ -9,7 +9,7 @@ from typing import Any
 from pgtask.engine.app import PgTask
 from pgtask.engine.task import Task
 from pgtask.model.job import JobRecord
-from pgtask.model.listing import JobFilter
+from pgtask.model.job_filter import JobFilter
 from pgtask.model.payload import encode
 from pgtask.model.wording import plural
 from pgtask.testing import inline_mode

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from pgtask.database import bulk, listing
-from pgtask.model.listing import JobFilter
+from pgtask.database import bulk, finding, listing
+from pgtask.model.job_filter import JobFilter
 from pgtask.model.status import JobStatus
 from tests import rows
 from tests.command_line import (
@@ -422,8 +422,8 @@ def test_a_failed_list_uses_its_own_index_in_a_long_history(connection: Connecti
         """
     )
     connection.execute("ANALYZE pgtask.runs")
-    values = {"before": None, "statuses": ["failed"], "queue": None, "task": None, "tag": None, "limit": 51}
-    plan = connection.execute(b"EXPLAIN " + listing._FIND_UNSUCCESSFUL, values, prepare=False).fetchall()
+    values = finding.arguments(JobFilter()) | {"before": None, "statuses": ["failed"], "limit": 51}
+    plan = connection.execute(b"EXPLAIN " + finding._FIND_UNSUCCESSFUL, values, prepare=False).fetchall()
     text = "\n".join(line for (line,) in plan)
     assert "finished_at_job_id_idx" in text
     assert not re.search("Seq Scan.*rows=[1-9]{2}", text)
@@ -433,7 +433,7 @@ def test_a_search_that_takes_too_long_is_stopped(
     database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pgtask.database.reading.READ_TIMEOUT", 0.05)
-    monkeypatch.setattr(listing, "_FIND_LIVE", b"SELECT 1 FROM pg_sleep(5) WHERE %(limit)s::int4 IS NOT NULL")
+    monkeypatch.setattr(finding, "_FIND_LIVE", b"SELECT 1 FROM pg_sleep(5) WHERE %(limit)s::int4 IS NOT NULL")
     result = run(database, "jobs", "list")
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: This took longer than 0.05 s and was stopped. Ask for less")

@@ -117,6 +117,13 @@ def test_a_schedule_is_changed_by_its_name_though_that_is_a_number(client: Clien
 
 # Commands that read, once there are jobs, queues, schedules, tasks and workers to show.
 READ = (
+    ("jobs", "list"),
+    ("jobs", "list", "--status", "failed,pending", "--queue", "mail", "--task", "mail.*", "-n", "1"),
+    ("jobs", "list", "--before", "1001"),
+    ("jobs", "show", "1"),
+    ("jobs", "show", "1001"),
+    ("jobs", "explain", "1"),
+    ("jobs", "tail", "1000"),
     ("queues", "list"),
     ("queues", "stats", "mail"),
     ("schedules", "list"),
@@ -137,7 +144,12 @@ def test_reads_the_same_either_way(server: Served, connection: Connection, comma
     _furnish(server.api.url, connection)
     direct, distant = run(server.api.url, *command, "--json"), server.run(*command, "--json")
     assert (distant.exit_code, distant.stderr) == (0, "")
-    assert _lasting(json.loads(distant.stdout)) == _lasting(json.loads(direct.stdout))
+    assert _lasting(_documents(distant.stdout)) == _lasting(_documents(direct.stdout))
+
+
+def _documents(text: str) -> list[Any]:
+    """The JSON documents in a text: one, or one a line."""
+    return [json.loads(line) for line in text.splitlines()] if "\n{" in text else [json.loads(text)]
 
 
 def _furnish(database: str, connection: Connection) -> None:
@@ -202,6 +214,9 @@ def _timeless(content: Any) -> Any:
 
 FAULTS = (
     ("jobs", "run-now", "7"),
+    ("jobs", "show", "7"),
+    ("jobs", "explain", "7"),
+    ("jobs", "tail", "7"),
     ("queues", "stats", "mial"),
     ("queues", "pause", "mail", "mial"),
     ("queues", "create", "mail"),

@@ -22,7 +22,7 @@ from pgtask import PayloadError, PgTask, PgTaskError, Retry, SchemaError
 from pgtask.database import jobs
 from pgtask.database.listing import list_jobs
 from pgtask.engine.task import Task
-from pgtask.model.listing import JobFilter
+from pgtask.model.job_filter import JobFilter
 from tests.integration.conftest import Work
 from tests.rows import insert, job, live, number
 from tests.support import eventually

@@ -11,7 +11,7 @@ from pgtask.database import following
 from pgtask.database.connection import connect
 from pgtask.database.following import Follower, JobFollower
 from pgtask.model.errors import JobNotFoundError
-from pgtask.model.listing import JobFilter
+from pgtask.model.job_filter import JobFilter
 from pgtask.model.status import JobStatus
 from tests.command_line import add_run, run
 from tests.rows import Connection, ago, insert

@@ -1,9 +1,23 @@
 """The operations of the API, one module for each kind of thing."""
 
-from . import enqueue, job_actions, jobs, metrics, queues, schedules, statistics, task_types, workers
+from . import (
+    enqueue,
+    job_actions,
+    job_details,
+    job_lists,
+    jobs,
+    metrics,
+    queues,
+    schedules,
+    statistics,
+    task_types,
+    workers,
+)
 
 SECTIONS = (
     jobs.section,
+    job_lists.section,
+    job_details.section,
     enqueue.section,
     job_actions.section,
     queues.section,
