@@ -43,10 +43,6 @@ class Settings:
 
     database_url: str | None = None
     """Any libpq URL or connection string; None means the embedded server."""
-    url: str | None = None
-    """A server of pgtask that commands use instead of a database."""
-    token: str | None = field(default=None, repr=False)
-    """What that server knows the caller by."""
     app: str | None = None
     """The application, as `module:attribute`; None means the built-in tasks."""
     home: Path = Path(".pgtask")
@@ -109,6 +105,10 @@ class Settings:
     """Whether /metrics is for everyone, not only for holders of a token."""
     metrics_port: Place | None = None
     """Address and port where a worker shows its own metrics; None means nowhere."""
+    url: str | None = None
+    """A server of pgtask that commands use instead of a database."""
+    token: str | None = field(default=None, repr=False)
+    """What that server knows the caller by."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each setting that is not a default was given, in words."""
 
@@ -215,8 +215,6 @@ def _parse(name: str, value: object, where: str, directory: Path) -> Any:
 
 _PARSERS: dict[str, Callable[[object], Any]] = {
     "database_url": setting.url,
-    "url": setting.server_url,
-    "token": setting.secret,
     "app": setting.text,
     "home": setting.path,
     "queues": setting.list_of("queue", "mail,default"),
@@ -254,4 +252,6 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "request_rate": setting.positive_number,
     "open_metrics": setting.flag,
     "metrics_port": setting.place,
+    "url": setting.server_url,
+    "token": setting.secret,
 }

@@ -8,10 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from click.testing import CliRunner, Result
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from pgtask.cli.main import main
 from tests.api_client import Api, made_api
+
+
+class _Quiet(WSGIRequestHandler):
+    """Writes no line for each request: it would end up in what commands say."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +44,7 @@ class Served:
 def served(database: str) -> Iterator[Served]:
     """Serves the API of a database on loopback."""
     api = made_api(database)
-    server = make_server("127.0.0.1", 0, api.app, threaded=True)
+    server = make_server("127.0.0.1", 0, api.app, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

@@ -11,6 +11,9 @@ from click.shell_completion import CompletionItem
 
 from pgtask.cli.context import chosen_settings
 from pgtask.cli.text import clean
+from pgtask.database import embedded
+from pgtask.database.connection import connect
+from pgtask.database.operations import DatabaseOperations
 from pgtask.model.operations import Operations
 
 PATIENCE = 0.5
@@ -56,10 +59,6 @@ def _read(ctx: click.Context, read: Read) -> list[str]:
                 with Client(settings.url, settings.token, timeout=PATIENCE, retries=0) as client:
                     found.extend(read(client))
                 return
-            from pgtask.database import embedded
-            from pgtask.database.connection import connect
-            from pgtask.database.operations import DatabaseOperations
-
             # An embedded server only if it runs.
             url = settings.database_url or embedded.status(settings.home).url
             if url is None:

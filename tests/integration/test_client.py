@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -167,6 +168,8 @@ def _lasting(content: Any) -> Any:
     """Without what goes on by itself between two looks."""
     if isinstance(content, dict):
         return {key: _lasting(value) for key, value in content.items() if key not in {"at", "attempts_per_second"}}
+    if isinstance(content, str):
+        return re.sub(r"\bfor [\d.]+ m?s\b", "for a moment", content)
     return [_lasting(item) for item in content] if isinstance(content, list) else content
 
 

@@ -11,11 +11,13 @@ from pgtask.database import job_history, jobs, listing
 from pgtask.database.connection import Connection
 from pgtask.database.reading import reading
 from pgtask.model.errors import JobNotFoundError
+from pgtask.model.explanation import NOT_FOUND
 from pgtask.model.serialise import page_as_json, record_as_json
 
 from ..contract import Section
 from ..fields import Text
 from ..inputs import Query
+from ..problems import Problem
 from ..requests import caller, require_queue
 from ..shapes import Page, Shape
 from . import jobs as operations
@@ -130,8 +132,10 @@ def explain_job(connection: Connection, id: int) -> dict[str, Any]:
     A caller who may see only some queues is not told of others.
     """
     with reading(connection):
-        _require_job(connection, id)
         reasons = listing.explain(connection, id)
+        if reasons[0].code == NOT_FOUND and caller().queues is None:
+            raise Problem(404, "job-not-found", reasons[0].text, {"job_id": id})
+        _require_job(connection, id)
     return page_as_json([record_as_json(reason) for reason in reasons if _may_be_told(reason.details)])
 
 
