@@ -67,3 +67,9 @@ Text = Annotated[str, Field(pattern=r"^[^\u0000]*$")]
 
 Listed = BeforeValidator(_split)
 """Reads a list from text with commas, as in queries."""
+
+JobId = Annotated[int, Field(ge=1, le=2**63 - 1)]
+"""The id of a job."""
+
+Limit = Annotated[int, Field(ge=1, le=1000)]
+"""How many items a page has at most."""

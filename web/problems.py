@@ -54,6 +54,7 @@ _KINDS: dict[type[errors.PgTaskError], tuple[int, str]] = {
     errors.TaskNotFoundError: (404, "task-not-found"),
     errors.ScheduleNotFoundError: (404, "schedule-not-found"),
     errors.WorkerNotFoundError: (404, "worker-not-found"),
+    errors.OperationNotFoundError: (404, "operation-not-found"),
     errors.JobStateError: (409, "job-state"),
     errors.QueueStateError: (409, "queue-state"),
     errors.ScheduleStateError: (409, "schedule-state"),

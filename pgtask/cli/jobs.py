@@ -73,6 +73,9 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
+detach_option = click.option(
+    "--detach", is_flag=True, help="Leave it to a worker or the server, and print the number of the bulk operation."
+)
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
@@ -146,6 +149,7 @@ def explain(job_id: int, json_output: bool) -> int:
 @jobs.command()
 @click.argument("ids", type=parameters.job_id, nargs=-1, metavar="[ID]...")
 @filter_options
+@detach_option
 @yes_option
 @json_option
 def cancel(ids: tuple[int, ...], wanted: JobFilter, **options: bool) -> int:
@@ -159,6 +163,7 @@ def cancel(ids: tuple[int, ...], wanted: JobFilter, **options: bool) -> int:
 @jobs.command()
 @click.argument("ids", type=parameters.job_id, nargs=-1, metavar="[ID]...")
 @filter_options
+@detach_option
 @yes_option
 @json_option
 def retry(ids: tuple[int, ...], wanted: JobFilter, **options: bool) -> int:
@@ -173,6 +178,7 @@ def retry(ids: tuple[int, ...], wanted: JobFilter, **options: bool) -> int:
 @jobs.command()
 @click.argument("ids", type=parameters.job_id, nargs=-1, metavar="[ID]...")
 @filter_options
+@detach_option
 @yes_option
 @json_option
 def delete(ids: tuple[int, ...], wanted: JobFilter, **options: bool) -> int:

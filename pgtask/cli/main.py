@@ -35,6 +35,7 @@ TREE: Mapping[str, Mapping[str, Branch]] = {
         "enqueue": Branch("enqueue", "enqueue", "Enqueue a job."),
         "jobs": Branch("jobs", "jobs", "List, show, follow, cancel, retry and delete jobs."),
         "dead": Branch("dead", "dead", "List, retry, resolve and delete jobs that failed for good."),
+        "bulk": Branch("bulk", "bulk", "List, watch and cancel actions on many jobs."),
         "schedules": Branch("schedules", "schedules", "List, add, preview, pause and run schedules."),
     },
     "Operate": {

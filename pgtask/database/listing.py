@@ -109,6 +109,12 @@ def batches(connection: Connection, wanted: JobFilter, newest: int, size: int = 
         before = ids[-1] if len(ids) == size else None
 
 
+def find_ids(connection: Connection, wanted: JobFilter, *, before: int, limit: int) -> list[int]:
+    """The ids of the newest `limit` jobs that match, of those below `before`."""
+    with reading(connection):
+        return _find(connection, wanted, before, limit)
+
+
 def running_on(connection: Connection, worker_id: int, limit: int = 50) -> list[JobRecord]:
     """The jobs that a worker runs, newest first."""
     with reading(connection):

@@ -48,6 +48,7 @@ _PRUNE_TICKS = statements.load("prune_schedule_ticks")
 _PRUNE_STATS = statements.load("prune_stats")
 _PRUNE_RESOLUTIONS = statements.load("prune_resolutions")
 _PRUNE_WORKERS = statements.load("prune_workers")
+_PRUNE_OPERATIONS = statements.load("prune_bulk_operations")
 _PRUNE_WORKER_MINUTES = statements.load("prune_worker_minutes")
 
 
@@ -63,6 +64,7 @@ class Maintained:
     deleted_stats: int = 0
     deleted_workers: int = 0
     deleted_worker_minutes: int = 0
+    deleted_operations: int = 0
     settled_keys: int = 0
     deleted_resolutions: int = 0
     complete: bool = True
@@ -157,6 +159,8 @@ def _delete_expired(connection: psycopg.Connection[Any], done: Maintained) -> No
         done.deleted_workers += rows
     for rows in _delete(connection, _PRUNE_WORKER_MINUTES, workers, deadline):
         done.deleted_worker_minutes += rows
+    for rows in _delete(connection, _PRUNE_OPERATIONS, runs, deadline):
+        done.deleted_operations += rows
     for rows in _delete(connection, _PRUNE_TICKS, runs, deadline):
         done.deleted_ticks += rows
     for rows in _delete(connection, _PRUNE_LOGS, runs, deadline):

@@ -155,6 +155,16 @@ class NotAllowedError(PgTaskError):
     """The database role in use may not do what was asked."""
 
 
+class OperationNotFoundError(PgTaskError):
+    """No bulk operation has this id."""
+
+    def __init__(self, operation_id: int) -> None:
+        super().__init__(
+            f"There is no bulk operation {operation_id}: see pgtask bulk list. Ended ones are kept as long as runs."
+        )
+        self.operation_id = operation_id
+
+
 class BusyError(PgTaskError):
     """Others hold what this was to change, for longer than it may wait."""
 

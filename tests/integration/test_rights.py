@@ -56,15 +56,18 @@ ALLOWED = {
         add_totals lock_totals
     """,
     "WO": """
+        cancel_bulk_operation
         cancel_jobs count_default_runs lock_due_schedules prune_schedule_ticks
         add_partition drop_expired_partition lock_job_keys lock_jobs lock_spent_keys settle_keys
         prune_default_runs prune_logs prune_resolutions prune_stats prune_workers
         prune_worker_minutes
+        advance_bulk_operation fail_bulk_operation prune_bulk_operations take_bulk_operation
         read_retention set_schedule stop_workers sweep_lanes
         set_task_rate inherit_task_rate
     """,
     "O": """
         limit_queue
+        create_bulk_operation
         create_queue delete_jobs delete_queue pause_queues resume_queues retry_jobs set_queue
         delete_dead_letters resolve_jobs unresolve_jobs
         create_schedule delete_schedule pause_schedules resume_schedules run_schedule
@@ -74,6 +77,7 @@ ALLOWED = {
         find_attempts_under_way find_completed_attempt find_latest_failures find_unknown_tasks follow_logs follow_runs
         count_tagged_jobs explain_job find_ended_jobs find_live_jobs find_ownerless find_run_attempts find_running_jobs
         find_unsuccessful_jobs known_queues largest_file_jobs list_logs list_queues list_runs list_tasks list_workers
+        find_queues_of_jobs list_bulk_operations
         read_created read_duration_bounds read_totals use_of_workers
         read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs
         most_at_once sum_completed_jobs sum_file_jobs

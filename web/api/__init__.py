@@ -1,6 +1,6 @@
 """The operations of the API, one module for each kind of thing."""
 
-from . import jobs, metrics
+from . import bulk_operations, dead_letters, job_sets, jobs, metrics
 
-SECTIONS = (jobs.section, metrics.section)
+SECTIONS = (jobs.section, job_sets.section, bulk_operations.section, dead_letters.section, metrics.section)
 """All of them, in the order of the documentation."""

@@ -19,6 +19,7 @@ BEGIN
     GRANT DELETE, UPDATE (scope, expires_at) ON pgtask.unique_keys TO {role};
     GRANT UPDATE (rate_limit, rate_period, rate_burst, rate_set_by) ON pgtask.tasks TO {role};
     GRANT UPDATE (stopping_at) ON pgtask.workers TO {role};
+    GRANT SELECT, INSERT, UPDATE, DELETE ON pgtask.bulk_operations TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.cancel, pgtask.retry, pgtask.retry_jobs, pgtask.resolve, pgtask.unresolve,
                               pgtask.add_partition, pgtask.drop_expired_partition,
                               pgtask.schedule, pgtask.unschedule, pgtask.pause_schedule, pgtask.resume_schedule,

@@ -15,6 +15,7 @@ BEGIN
     GRANT SELECT, DELETE ON pgtask.runs_default, pgtask.resolutions TO {role};
     GRANT USAGE ON SEQUENCE pgtask.jobs_id_seq TO {role};
     GRANT SELECT, UPDATE ON SEQUENCE pgtask.idle_until TO {role};
+    GRANT SELECT, UPDATE, DELETE ON pgtask.bulk_operations TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.enqueue, pgtask.enqueue_or_find, pgtask.unique_job, pgtask.payload_limit,
                               pgtask.size_exceeded, pgtask.count_queue,
                               pgtask.duration_bounds, pgtask.add_buckets, pgtask.sum_buckets(bigint[]), pgtask.in_bucket,
