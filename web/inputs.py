@@ -38,7 +38,7 @@ def read_body(adapter: TypeAdapter[Any]) -> Any:
     """The JSON body as its model. Raises ValidationError, Problem 400 and 415 for what is no JSON."""
     if request.mimetype != JSON:
         raise Problem(415, "unsupported-media-type", f"Send JSON, with Content-Type: {JSON}.")
-    data = request.get_data(cache=True)
+    data = _body()
     try:
         return adapter.validate_json(data)
     except ValidationError as error:
@@ -47,3 +47,20 @@ def read_body(adapter: TypeAdapter[Any]) -> Any:
             reason = first.get("ctx", {}).get("error", first["msg"])
             raise Problem(400, "invalid-json", f"The body is no JSON: {reason}.") from None
         raise
+
+
+def _body() -> bytes:
+    """The bytes of the body. Raises Problem 400 and 408 for one that does not come as it was announced."""
+    try:
+        return request.get_data(cache=True)
+    except TimeoutError:
+        raise Problem(
+            408, "request-timeout", "The body did not come in time.", headers={"Connection": "close"}
+        ) from None
+    except OSError as error:
+        raise Problem(
+            400,
+            "unreadable-body",
+            f"The body is not what its headers say ({type(error).__name__}).",
+            headers={"Connection": "close"},
+        ) from None

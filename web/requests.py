@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from flask import g, request
 from pgtask.model.token import Principal
 
 from .problems import Problem
+from .rates import Standing
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -24,6 +26,9 @@ class Asked:
     principal: Principal | None = None
     subject: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    begun: float = field(default_factory=time.monotonic)
+    standing: Standing | None = None
+    """How the caller stands to their rate."""
 
     @property
     def caller(self) -> Principal:

@@ -19,7 +19,7 @@ BEGIN
     GRANT UPDATE (rate_limit, rate_period, rate_burst, rate_set_by) ON pgtask.tasks TO {role};
     GRANT UPDATE (stopping_at) ON pgtask.workers TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.cancel, pgtask.retry, pgtask.retry_jobs, pgtask.resolve, pgtask.unresolve,
-                              pgtask.add_partition, pgtask.drop_expired_partition,
+                              pgtask.add_partition, pgtask.drop_expired_partition, pgtask.prune_api,
                               pgtask.schedule, pgtask.unschedule, pgtask.pause_schedule, pgtask.resume_schedule,
                               pgtask.run_schedule, pgtask.open_circuit, pgtask.close_circuit TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.explain_span, pgtask.explain_moment, pgtask.explain_instant,
