@@ -8,10 +8,10 @@ KINDS = {
     "changed-meanwhile": "What you change was changed since you read it, so your If-Match does not fit. Read it "
     "again, then repeat your change.",
     "content-too-large": "The body is larger than the server takes (its setting max_body). Send less at once.",
-    "database-unavailable": "PostgreSQL does not answer. Nothing was done, unless the answer to a change was lost: repeat "
-    "it with its Idempotency-Key after Retry-After seconds.",
-    "idempotency-key-reused": "This Idempotency-Key came with another request before. Use a new key for each request, and "
-    "the same one only to repeat it.",
+    "database-unavailable": "PostgreSQL does not answer. Nothing was done, unless the answer to a change was "
+    "lost: repeat it with its Idempotency-Key after Retry-After seconds.",
+    "idempotency-key-reused": "This Idempotency-Key came with another request before. Use a new key for each "
+    "request, and the same one only to repeat it.",
     "internal-error": "The server is at fault. Its log names the request by request_id.",
     "invalid-idempotency-key": "An Idempotency-Key has 1 to 255 printable ASCII characters.",
     "invalid-json": "The body is no JSON: the detail says what was expected and where.",
@@ -40,8 +40,8 @@ KINDS = {
     "schema-outdated": "The database's schema is of another release than the server: pgtask db migrate.",
     "task-not-found": "No worker has registered a task of this name.",
     "token-not-found": "There is no such token.",
-    "too-many-requests": "You have used up your rate of requests, or too many without a valid token came from your address. "
-    "Ask again after Retry-After seconds.",
+    "too-many-requests": "You have used up your rate of requests, or too many without a valid token came from your "
+    "address. Ask again after Retry-After seconds.",
     "took-too-long": "The database stopped this at its time limit. Ask for less, or later.",
     "unique-conflict": "A live job holds this unique key: job_id says which.",
     "unreadable-body": "The body ended early, or its chunks are none.",

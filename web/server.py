@@ -65,7 +65,9 @@ class _Server(BaseApplication):  # type: ignore[misc, unused-ignore]
     def __init__(self, settings: Settings, url: str, listener: socket.socket) -> None:
         self._settings = settings
         self._url = url
-        self._listener = listener
+        self._place = url_of(listener)
+        # gunicorn closes it when it takes no more requests, so nobody else must hold it.
+        self._fd = listener.detach()
         # gunicorn would answer 500 to what is outside the prefix.
         self._prefix = os.environ.pop("SCRIPT_NAME", "")
         self._app: Flask | None = None
@@ -75,7 +77,7 @@ class _Server(BaseApplication):  # type: ignore[misc, unused-ignore]
         """Settings of gunicorn, none of which come from files or variables of its own."""
         given = self._settings
         for name, value in {
-            "bind": f"fd://{self._listener.fileno()}",
+            "bind": f"fd://{self._fd}",
             "proc_name": "pgtask server",
             "workers": given.server_processes,
             "threads": given.server_threads,
@@ -107,7 +109,7 @@ class _Server(BaseApplication):  # type: ignore[misc, unused-ignore]
 
     def _ready(self, _arbiter: Arbiter) -> None:
         given = self._settings
-        place, count, threads = url_of(self._listener), given.server_processes, plural(given.server_threads, "thread")
+        place, count, threads = self._place, given.server_processes, plural(given.server_threads, "thread")
         log.info("listening at %s, %d process%s of %s", place, count, "" if count == 1 else "es", threads)
 
     def _end(self, _arbiter: Arbiter, _worker: ThreadWorker) -> None:
@@ -161,7 +163,10 @@ class _Log(Logger):  # type: ignore[misc, unused-ignore]
 
     def info(self, msg: str, *args: Any, **kwargs: Any) -> None:
         """What is only of interest when something is searched for."""
-        self.debug(msg, *args, **kwargs)
+        log.debug(msg, *args, **kwargs)
+
+    def debug(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Nothing: it is about gunicorn's insides."""
 
 
 def _patient(app: WSGIApplication) -> WSGIApplication:

@@ -32,6 +32,9 @@ MEANINGS = {
     "smtp_password": "none",
     "email_from": "pgtask at the host's name",
     "commands_file": "none: the task command is off",
+    "cors_origins": "none",
+    "trusted_proxies": "none",
+    "metrics_port": "none",
 }
 
 

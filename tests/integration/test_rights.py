@@ -33,7 +33,8 @@ MEMBERS = {"S": "stranger", "E": "enqueuer", "W": "worker", "R": "reader", "O": 
 ALLOWED = {
     # A server may all that an operator or a worker may, and this.
     "V": """
-        any_live_token claim_idempotency_key create_token find_token keep_answer list_audit list_tokens note_token_use read_idempotency_key read_token revoke_token take_requests write_audit
+        any_live_token claim_idempotency_key create_token find_token keep_answer
+        list_audit list_tokens note_token_use read_idempotency_key read_token revoke_token take_requests write_audit
     """,
     "SEWRO": """
         begin_maintenance current_instant end_backends find_membership find_role limit_reading limit_waiting
