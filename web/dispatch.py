@@ -107,7 +107,7 @@ class Dispatcher:
 def _claim(connection: Connection, actor: str, key: str) -> Response | None:
     if not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
         raise Problem(422, "invalid-idempotency-key", "An Idempotency-Key has 1 to 255 printable ASCII characters.")
-    asked_for = b"\0".join((request.method.encode(), request.full_path.encode(), request.get_data(cache=True)))
+    asked_for = b"\0".join((request.method.encode(), request.full_path.encode(), inputs.body_bytes()))
     fingerprint = hashlib.sha256(asked_for).digest()
     try:
         with in_words_of(""):
