@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel
@@ -14,6 +15,16 @@ from pgtask.model.token import Scope
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
+class AnyToken(StrEnum):
+    """In place of a scope: whoever has a token, whatever it is for."""
+
+    ANY = "any"
+
+
+Rights = Scope | AnyToken | None
+"""What a caller needs: a scope, any token, or nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a handler answers where JSON with the operation's usual status would not do."""
@@ -21,6 +32,8 @@ class Answer:
     content: Any = None
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    kept: Any = None
+    """What is kept and repeated for an Idempotency-Key, where that must not be the content, since it is secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +45,7 @@ class Operation:
     """As in OpenAPI, below /api/v1: /queues/{name}/pause."""
     tag: str
     handler: Callable[..., Any]
-    scope: Scope | None
+    scope: Rights
     """What the caller must be permitted; None lets everyone in."""
     answer: type | None
     """The model of its JSON, None for no content."""
@@ -40,6 +53,7 @@ class Operation:
     problems: frozenset[int]
     """Statuses from 400 on that it answers with, beside those that all have."""
     audited: bool
+    """Whether each call is a line in the audit; for what enqueues, the setting audit_enqueues decides."""
     also: frozenset[int] = frozenset()
     """Further statuses below 400, with the same model."""
     media_type: str = "application/json"
@@ -85,19 +99,19 @@ class Section:
     description: str
     operations: list[Operation] = field(default_factory=list)
 
-    def get(self, path: str, *, scope: Scope | None = Scope.READ, **more: Any) -> Callable[[Handler], Handler]:
+    def get(self, path: str, *, scope: Rights = Scope.READ, **more: Any) -> Callable[[Handler], Handler]:
         """Declares an operation that reads. `more` as in `operation`."""
         return self.operation("GET", path, scope=scope, **more)
 
-    def post(self, path: str, *, scope: Scope | None, **more: Any) -> Callable[[Handler], Handler]:
+    def post(self, path: str, *, scope: Rights, **more: Any) -> Callable[[Handler], Handler]:
         """Declares an operation that makes or does something."""
         return self.operation("POST", path, scope=scope, **more)
 
-    def put(self, path: str, *, scope: Scope | None, **more: Any) -> Callable[[Handler], Handler]:
+    def put(self, path: str, *, scope: Rights, **more: Any) -> Callable[[Handler], Handler]:
         """Declares an operation that changes something."""
         return self.operation("PUT", path, scope=scope, **more)
 
-    def delete(self, path: str, *, scope: Scope | None, status: int = 204, **more: Any) -> Callable[[Handler], Handler]:
+    def delete(self, path: str, *, scope: Rights, status: int = 204, **more: Any) -> Callable[[Handler], Handler]:
         """Declares an operation that deletes something."""
         return self.operation("DELETE", path, scope=scope, status=status, **more)
 
@@ -106,7 +120,7 @@ class Section:
         method: str,
         path: str,
         *,
-        scope: Scope | None,
+        scope: Rights,
         answer: type | None = None,
         status: int = 200,
         problems: frozenset[int] | set[int] = frozenset(),

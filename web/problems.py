@@ -33,12 +33,12 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
     @property
     def title(self) -> str:
         """The kind, as the start of a sentence."""
-        return self.kind.replace("-", " ").capitalize()
+        return title_of(self.kind)
 
-    def response(self, request_id: str) -> Response:
-        """The answer."""
+    def response(self, request_id: str, root: str = "") -> Response:
+        """The answer; `root` is the path below which the server is shown."""
         content = {
-            "type": f"/problems/{self.kind}",
+            "type": f"{root}/problems/{self.kind}",
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
@@ -48,6 +48,11 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
         return Response(text, self.status, dict(self.headers), content_type=MEDIA_TYPE)
 
 
+def title_of(kind: str) -> str:
+    """A kind, as the start of a sentence."""
+    return kind.replace("-", " ").capitalize()
+
+
 _KINDS: dict[type[errors.PgTaskError], tuple[int, str]] = {
     errors.JobNotFoundError: (404, "job-not-found"),
     errors.QueueNotFoundError: (404, "queue-not-found"),
@@ -55,6 +60,7 @@ _KINDS: dict[type[errors.PgTaskError], tuple[int, str]] = {
     errors.ScheduleNotFoundError: (404, "schedule-not-found"),
     errors.WorkerNotFoundError: (404, "worker-not-found"),
     errors.OperationNotFoundError: (404, "operation-not-found"),
+    errors.TokenNotFoundError: (404, "token-not-found"),
     errors.JobStateError: (409, "job-state"),
     errors.QueueStateError: (409, "queue-state"),
     errors.ScheduleStateError: (409, "schedule-state"),

@@ -59,6 +59,7 @@ def _code(error: Exception) -> int:
             | errors.QueueNotFoundError()
             | errors.ScheduleNotFoundError()
             | errors.TaskNotFoundError()
+            | errors.TokenNotFoundError()
             | errors.WorkerNotFoundError()
         ):
             return NOT_FOUND

@@ -50,6 +50,7 @@ _PRUNE_RESOLUTIONS = statements.load("prune_resolutions")
 _PRUNE_WORKERS = statements.load("prune_workers")
 _PRUNE_OPERATIONS = statements.load("prune_bulk_operations")
 _PRUNE_WORKER_MINUTES = statements.load("prune_worker_minutes")
+_PRUNE_API = statements.load("prune_api")
 
 
 @dataclass(slots=True)
@@ -67,6 +68,10 @@ class Maintained:
     deleted_operations: int = 0
     settled_keys: int = 0
     deleted_resolutions: int = 0
+    deleted_audit: int = 0
+    deleted_answers: int = 0
+    deleted_tokens: int = 0
+    deleted_rates: int = 0
     complete: bool = True
 
 
@@ -77,7 +82,7 @@ def maintain(connection: psycopg.Connection[Any]) -> Maintained:
     much over five seconds. Workers that call it at the same time take turns.
     """
     done = Maintained()
-    for step in (_create_ahead, _expire, _delete_spent_keys):
+    for step in (_create_ahead, _expire, _delete_spent_keys, _prune_api):
         try:
             step(connection, done)
         except (_TimeUpError, errors.LockNotAvailable):
@@ -179,6 +184,21 @@ def _settle_keys(connection: psycopg.Connection[Any], done: Maintained, scopes: 
             keys = [key for (key,) in cursor.execute(_LOCK_SPENT_KEYS, {"scopes": scopes, "limit": BATCH})]
             if keys:
                 done.settled_keys += sum(_row(cursor.execute(_SETTLE_KEYS, {"keys": keys})))
+
+
+def _prune_api(connection: psycopg.Connection[Any], done: Maintained) -> None:
+    deadline = time.monotonic() + SECONDS
+    while True:
+        with _turn(connection) as cursor:
+            deleted = _row(cursor.execute(_PRUNE_API, {"limit": BATCH}))
+        done.deleted_audit += deleted[0]
+        done.deleted_answers += deleted[1]
+        done.deleted_tokens += deleted[2]
+        done.deleted_rates += deleted[3]
+        if max(deleted) < BATCH:
+            return
+        if time.monotonic() >= deadline:
+            raise _TimeUpError
 
 
 def _delete(

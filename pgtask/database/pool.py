@@ -21,6 +21,7 @@ from pgtask.model.errors import DatabaseUnavailableError
 MAX_SIZE = 10
 PATIENCE = 10.0
 _LONGEST_PAUSE = 1.0
+_RECONNECT = 5.0
 
 
 class Pool:
@@ -60,6 +61,8 @@ class Pool:
                     min_size=1,
                     max_size=self._max_size,
                     timeout=self._patience,
+                    # Given up soon: who asks next then tries at once, and waits for no ever longer pause.
+                    reconnect_timeout=_RECONNECT,
                     check=_check,
                     open=True,
                     name="pgtask",

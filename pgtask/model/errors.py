@@ -81,6 +81,14 @@ class JobNotFoundError(PgTaskError):
         self.job_id = job_id
 
 
+class TokenNotFoundError(PgTaskError):
+    """No token has this id or name."""
+
+    def __init__(self, which: int | str) -> None:
+        super().__init__(f"There is no token {which!r}. See: pgtask tokens list")
+        self.which = which
+
+
 class JobStateError(PgTaskError):
     """The job is not in a state that allows what was asked."""
 

@@ -21,7 +21,7 @@ from tests.schedules import add
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "json.md"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-SETTINGS = {"timeout", "retry_delay", "max_retry_delay", "lease", "jitter", "catchup_max_age"}
+SETTINGS = {"timeout", "retry_delay", "max_retry_delay", "lease", "jitter", "catchup_max_age", "rate_limit"}
 UNITS = ("_seconds", "_bytes", "_per_second", "_percent", "_rate")
 OF_NO_UNIT = {"ratio", "retry_budget", "value", "bound", "load_average"}
 OF_BENCH, OF_DEMO = {"figure", "floor", "target", "bench settings"}, {"file", "sources"}
@@ -183,6 +183,7 @@ def fill(connection: Connection) -> dict[str, int]:
         add_run(connection, id, status, task="dead", error_type=error_type, error="bad", copy_id=7)
     for id in (1005, 1006):
         add_run(connection, id, "failed", task="dead", error_type="B" if id == 1005 else "C", error="bad")
+    connection.execute("INSERT INTO pgtask.audit (actor, action, subject) VALUES ('shop', 'pause_queue', 'mail')")
     add(connection, age=35, name="tick", task="other")
     fire_due(connection)
     return {"worker": worker, "running": running, "progress": progress, "waiting": waiting, "other": other}
@@ -204,6 +205,10 @@ def test_each_command_prints_what_is_described(database: str, connection: Connec
         "tasks open": ["tasks", "open", "echo", "--for", "1h"],
         "tasks close": ["tasks", "close", "echo"],
         "tasks set": ["tasks", "set", "echo", "--rate-limit", "100/min"],
+        "tokens create": ["tokens", "create", "shop", "--scope", "enqueue", "--queue", "mail", "--rate", "5"],
+        "tokens list": ["tokens", "list"],
+        "tokens revoke": ["tokens", "revoke", "shop"],
+        "audit list": ["audit", "list"],
         "top": ["top"],
         "stats": ["stats"],
         "config show": ["config", "show"],

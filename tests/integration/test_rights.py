@@ -27,11 +27,15 @@ Connection = psycopg.Connection[Any]
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "pgtask" / "database" / "sql").glob("*.sql"))
 PLACEHOLDER = re.compile(r"%\((\w+)\)s")
-MEMBERS = {"S": "stranger", "E": "enqueuer", "W": "worker", "R": "reader", "O": "operator"}
+MEMBERS = {"S": "stranger", "E": "enqueuer", "W": "worker", "R": "reader", "O": "operator", "V": "server"}
 
 # Statements by who may run them. EXPLAIN asks for the same rights as doing it, except inside functions.
 ALLOWED = {
-    "": "claim_idempotency_key create_token find_token keep_answer read_idempotency_key write_audit",
+    # A server may all that an operator or a worker may, and this.
+    "V": """
+        any_live_token claim_idempotency_key create_token find_token keep_answer
+        list_audit list_tokens note_token_use read_idempotency_key read_token revoke_token take_requests write_audit
+    """,
     "SEWRO": """
         oldest_snapshot read_recovery
         begin_maintenance current_instant end_backends find_membership find_role limit_reading limit_waiting
@@ -56,7 +60,7 @@ ALLOWED = {
         add_totals lock_totals
     """,
     "WO": """
-        cancel_bulk_operation
+        cancel_bulk_operation audit_of_enqueues prune_api
         cancel_jobs count_default_runs lock_due_schedules prune_schedule_ticks
         add_partition drop_expired_partition lock_job_keys lock_jobs lock_spent_keys settle_keys
         prune_default_runs prune_logs prune_resolutions prune_stats prune_workers
@@ -90,9 +94,14 @@ ALLOWED = {
 NOT_EXPLAINED = {
     *("begin_reading", "copy_jobs", "create_role", "create_schema", "listen", "revoke_membership", "revoke_rights"),
     *("discard_session", "mark_transaction", "reset_role", "set_locally"),
-    *("grant_enqueuer", "grant_membership", "grant_operator", "grant_reader", "grant_worker"),
+    *("grant_enqueuer", "grant_membership", "grant_operator", "grant_reader", "grant_server", "grant_worker"),
 }
 BY_FILE = {name: letters for letters, names in ALLOWED.items() for name in names.split()}
+
+
+def allowed_to(letters: str) -> set[str]:
+    """The members that these letters name."""
+    return {MEMBERS[letter] for letter in letters} | ({"server"} if set(letters) & {"O", "W"} else set())
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +133,7 @@ def test_who_may_run_a_statement(name: str, member: str, sessions: dict[str, Con
 
     allowed = may(sessions[member], b"EXPLAIN " + text, nothing or None)
 
-    assert allowed == (member in {MEMBERS[letter] for letter in BY_FILE[name]})
+    assert allowed == (member in allowed_to(BY_FILE[name]))
 
 
 # What SQL of one's own can do: a statement, and who may run it.
@@ -265,6 +274,18 @@ OWN_SQL: list[tuple[LiteralString, str]] = [
     ("SELECT pgtask.notify_rewind('q', 1::smallint, now())", "W"),
     ("SELECT pgtask.drop_expired_partition()", "WO"),
     ("SELECT pgtask.add_partition('2001-01-01 00:00+00', '2001-01-02 00:00+00')", "WO"),
+    ("SELECT digest FROM pgtask.tokens", "V"),
+    ("UPDATE pgtask.tokens SET revoked_at = now()", "V"),
+    ("UPDATE pgtask.tokens SET digest = ''", ""),
+    ("UPDATE pgtask.tokens SET scopes = '{admin}'", ""),
+    ("DELETE FROM pgtask.tokens", ""),
+    ("SELECT actor FROM pgtask.audit", "V"),
+    ("INSERT INTO pgtask.audit (actor, action) VALUES ('a', 'b')", "V"),
+    ("UPDATE pgtask.audit SET actor = 'b'", ""),
+    ("DELETE FROM pgtask.audit", ""),
+    ("SELECT body FROM pgtask.idempotency_keys", "V"),
+    ("DELETE FROM pgtask.idempotency_keys", ""),
+    ("SELECT pgtask.prune_api(1)", "WO"),
     ("DROP TABLE pgtask.runs_default", ""),
     ("ALTER TABLE pgtask.jobs DISABLE TRIGGER jobs_notify", ""),
     ("ALTER TABLE pgtask.runs DETACH PARTITION pgtask.runs_default", ""),
@@ -280,7 +301,7 @@ OWN_SQL: list[tuple[LiteralString, str]] = [
 def test_who_may_run_sql_of_their_own(
     statement: LiteralString, letters: str, member: str, sessions: dict[str, Connection]
 ) -> None:
-    assert may(sessions[member], statement) == (member in {MEMBERS[letter] for letter in letters})
+    assert may(sessions[member], statement) == (member in allowed_to(letters))
 
 
 # What an enqueuer may do must not hold up the others

@@ -21,7 +21,7 @@ BEGIN
     GRANT UPDATE (stopping_at) ON pgtask.workers TO {role};
     GRANT SELECT, INSERT, UPDATE, DELETE ON pgtask.bulk_operations TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.cancel, pgtask.retry, pgtask.retry_jobs, pgtask.resolve, pgtask.unresolve,
-                              pgtask.add_partition, pgtask.drop_expired_partition,
+                              pgtask.add_partition, pgtask.drop_expired_partition, pgtask.prune_api,
                               pgtask.schedule, pgtask.unschedule, pgtask.pause_schedule, pgtask.resume_schedule,
                               pgtask.run_schedule, pgtask.open_circuit, pgtask.close_circuit TO {role};
     GRANT SELECT ON SEQUENCE pgtask.jobs_id_seq TO {role};

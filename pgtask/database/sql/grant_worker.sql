@@ -19,7 +19,7 @@ BEGIN
     GRANT EXECUTE ON FUNCTION pgtask.enqueue, pgtask.enqueue_or_find, pgtask.unique_job, pgtask.payload_limit,
                               pgtask.size_exceeded, pgtask.count_queue,
                               pgtask.duration_bounds, pgtask.add_buckets, pgtask.sum_buckets(bigint[]), pgtask.in_bucket,
-                              pgtask.notify_rewind, pgtask.cancel, pgtask.add_partition, pgtask.drop_expired_partition,
+                              pgtask.notify_rewind, pgtask.cancel, pgtask.add_partition, pgtask.drop_expired_partition, pgtask.prune_api,
                               pgtask.rate_room, pgtask.within_limits, pgtask.claim_limited, pgtask.repair_limits, pgtask.copy_dead_letter,
                               pgtask.report_outcomes, pgtask.repair_circuits, pgtask.pace_retries TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.explain_span, pgtask.explain_moment, pgtask.explain_instant,
