@@ -18,7 +18,7 @@ from .auth.bearer import Bearers
 from .contract import Operation
 from .dispatch import Dispatcher
 from .document import BASE, document
-from .paths import Name, Number, SlashesInNames
+from .paths import Name, Number, SlashesInNames, words_beside
 from .problems import Problem, problem_of
 from .shapes import ProblemShape
 
@@ -56,9 +56,9 @@ def create_app(settings: Settings | None = None, *, url: str | None = None) -> F
     app.wsgi_app = SlashesInNames(wsgi)  # type: ignore[method-assign]
     _Frame(app, Bearers(pool))
     dispatcher = Dispatcher(pool)
-    for section in api.SECTIONS:
-        for operation in section.operations:
-            _route(app, dispatcher, operation)
+    operations = [operation for section in api.SECTIONS for operation in section.operations]
+    for operation in operations:
+        _route(app, dispatcher, operation, [other.path for other in operations])
     text = json.dumps(document(api.SECTIONS, ProblemShape), ensure_ascii=False)
     app.add_url_rule(
         f"{BASE}/openapi.json", "openapi", lambda: Response(text, content_type="application/json"), methods=["GET"]
@@ -67,13 +67,18 @@ def create_app(settings: Settings | None = None, *, url: str | None = None) -> F
     return app
 
 
-def _route(app: Flask, dispatcher: Dispatcher, operation: Operation) -> None:
+def _route(app: Flask, dispatcher: Dispatcher, operation: Operation, paths: list[str]) -> None:
     path = operation.path
     for name, kind in operation.path_parameters.items():
-        path = path.replace(f"{{{name}}}", f"<{'number' if kind is int else 'name'}:{name}>")
+        converter = "number" if kind is int else "name" + _but_for(words_beside(operation.path, name, paths))
+        path = path.replace(f"{{{name}}}", f"<{converter}:{name}>")
     endpoint = f"{operation.method} {operation.path}"
     app.add_url_rule(f"{BASE}{path}", endpoint, dispatcher.view(operation), methods=[operation.method])
     app.config.setdefault("PGTASK_SCOPES", {})[endpoint] = operation.scope
+
+
+def _but_for(words: list[str]) -> str:
+    return f"({', '.join(repr(word) for word in words)})" if words else ""
 
 
 class _Frame:

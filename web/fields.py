@@ -10,7 +10,8 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, With
 
 from pgtask.model.duration import parse_duration
 
-_DURATION = r"^\s*(\d+(\.\d+)?\s*(ms|s|min|m|h|d|w)\s*)+$"
+# Less than what is understood, but all of it is within range.
+_DURATION = r"^[0-9]{1,4}((\.[0-9]{1,3})?(ms|s|m|min|h)( ?[0-9]{1,4}(ms|s|m|min))?|d)$"
 _TIME_LIMIT = r"^[1-9][0-9]{0,3}((\.[0-9]{1,3})?(ms|s|m|min|h)( ?[1-9][0-9]{0,3}(ms|s|m|min))?|d)$"
 _NAMED = {"low": 0, "normal": 1, "high": 2, "critical": 3}
 _RFC_3339 = re.compile(
@@ -25,12 +26,17 @@ def _seconds(value: Any) -> Any:
     return parse_duration(value) if isinstance(value, str) else value
 
 
+def whole(value: Any) -> Any:
+    """A number that is whole as an integer, as which JSON Schema counts 2.0, too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _priority(value: Any) -> Any:
     if isinstance(value, str):
         if value not in _NAMED:
             raise ValueError(f"Write one of {', '.join(_NAMED)}, or a number from -100 to 100")
         return _NAMED[value]
-    return value
+    return whole(value)
 
 
 def _written_out(value: Any) -> Any:
