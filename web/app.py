@@ -20,7 +20,7 @@ from .auth.bearer import Bearers
 from .contract import AnyToken, Operation, Rights
 from .dispatch import Dispatcher
 from .document import BASE, document
-from .paths import Name, Number, SlashesInNames
+from .paths import Name, Number, SlashesInNames, words_beside
 from .probes import Probes
 from .problems import Problem, problem_of
 from .proxies import Proxied
@@ -66,21 +66,26 @@ def create_app(settings: Settings | None = None, *, url: str | None = None, pref
     wsgi: WSGIApplication = app.wsgi_app
     app.wsgi_app = Proxied(SlashesInNames(wsgi), given.trusted_proxies or (), prefix)  # type: ignore[method-assign]
     dispatcher = Dispatcher(pool)
-    for section in api.SECTIONS:
-        for operation in section.operations:
-            _route(app, dispatcher, operation)
+    operations = [operation for section in api.SECTIONS for operation in section.operations]
+    for operation in operations:
+        _route(app, dispatcher, operation, [other.path for other in operations])
     docs.add_pages(app, document(api.SECTIONS, ProblemShape))
     _Frame(app, given, pool, Probes(app, pool, open_metrics=given.open_metrics))
     return app
 
 
-def _route(app: Flask, dispatcher: Dispatcher, operation: Operation) -> None:
+def _route(app: Flask, dispatcher: Dispatcher, operation: Operation, paths: list[str]) -> None:
     path = operation.path
     for name, kind in operation.path_parameters.items():
-        path = path.replace(f"{{{name}}}", f"<{'number' if kind is int else 'name'}:{name}>")
+        converter = "number" if kind is int else "name" + _but_for(words_beside(operation.path, name, paths))
+        path = path.replace(f"{{{name}}}", f"<{converter}:{name}>")
     endpoint = f"{operation.method} {operation.path}"
     app.add_url_rule(f"{BASE}{path}", endpoint, dispatcher.view(operation), methods=[operation.method])
     app.config.setdefault("PGTASK_SCOPES", {})[endpoint] = operation.scope
+
+
+def _but_for(words: list[str]) -> str:
+    return f"({', '.join(repr(word) for word in words)})" if words else ""
 
 
 class _Frame:

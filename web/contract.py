@@ -34,6 +34,9 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     kept: Any = None
     """What is kept and repeated for an Idempotency-Key, where that must not be the content, since it is secret."""
+    tagged: Any = None
+    """What the ETag stands for where that is less than all: what is set, without counts that change by themselves. So
+    a busy thing can be changed with If-Match; a GET of it is always answered in full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +113,10 @@ class Section:
     def put(self, path: str, *, scope: Rights, **more: Any) -> Callable[[Handler], Handler]:
         """Declares an operation that changes something."""
         return self.operation("PUT", path, scope=scope, **more)
+
+    def patch(self, path: str, *, scope: Rights, **more: Any) -> Callable[[Handler], Handler]:
+        """Declares an operation that changes what is given, and nothing else."""
+        return self.operation("PATCH", path, scope=scope, **more)
 
     def delete(self, path: str, *, scope: Rights, status: int = 204, **more: Any) -> Callable[[Handler], Handler]:
         """Declares an operation that deletes something."""

@@ -135,7 +135,9 @@ def _response(operation: Operation, content: Any) -> Response:
     if operation.answer is None and answer.content is None:
         return Response(status=status, headers=dict(answer.headers))
     response = Response(_as_text(answer.content), status, dict(answer.headers), content_type=inputs.JSON)
-    if operation.safe and status == 200:
+    if answer.tagged is not None:
+        response.headers["ETag"] = etag_of(answer.tagged)
+    elif operation.safe and status == 200:
         response.headers.setdefault("ETag", etag_of(answer.content))
         return not_modified(response)
     return response

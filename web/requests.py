@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -61,6 +62,16 @@ def note(subject: str | int | None = None, **details: Any) -> None:
     if subject is not None:
         record.subject = str(subject)
     record.details |= details
+
+
+def note_change(subject: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Says for the audit what of a thing was changed, from what to what."""
+    changed = [name for name in after if before.get(name) != after[name]]
+    note(
+        subject,
+        before={name: before.get(name) for name in changed},
+        after={name: after[name] for name in changed},
+    )
 
 
 def require_queue(queue: str, missing: Exception) -> None:

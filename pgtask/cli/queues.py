@@ -17,7 +17,7 @@ from pgtask.cli.text import instant
 from pgtask.database import queues as store
 from pgtask.database.statistics import read_statistics
 from pgtask.model.queue import QueueRecord
-from pgtask.model.serialise import page_as_json, record_as_json, statistics_as_json
+from pgtask.model.serialise import page_as_json, queue_statistics_as_json, record_as_json
 
 
 @click.group()
@@ -117,7 +117,7 @@ def stats(name: str, window: float, json_output: bool) -> None:
         queue = store.read_queue(connection, name)
         statistics = read_statistics(connection, window, name)
     if json_output:
-        print_json(record_as_json(queue) | {"statistics": statistics_as_json(statistics)})
+        print_json(queue_statistics_as_json(queue, statistics))
         return
     if on_terminal():
         by = f" by {queue.paused_by}" if queue.paused_by else ""

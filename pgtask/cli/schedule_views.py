@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from itertools import islice
-from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
-
 import click
 
 from pgtask.cli.output import STATUS_STYLES, Column, on_terminal, print_plain
 from pgtask.cli.text import as_json, clean, instant, relative, with_relative
 from pgtask.model.errors import ScheduleError
-from pgtask.model.recurrence import Recurrence, transition
+from pgtask.model.recurrence import Recurrence
 from pgtask.model.schedule import ScheduleRecord, TickRecord
-from pgtask.model.serialise import instant_as_text
+from pgtask.model.upcoming import Upcoming
 from pgtask.model.wording import DASH, duration
 
 STATE_STYLES = {"active": "green", "paused": "yellow", "orphaned": "magenta", "broken": "bold red", "over": "dim"}
@@ -83,36 +77,6 @@ TICK_COLUMNS: tuple[Column[TickRecord], ...] = (
 )
 
 
-class Upcoming(NamedTuple):
-    """A tick to come: when, what local clocks show, and how it stands to a change of theirs."""
-
-    at: datetime
-    local: datetime
-    change: str | None
-
-
-def upcoming(
-    recurrence: Recurrence, count: int, anchor: datetime, after: datetime, until: datetime | None
-) -> list[Upcoming]:
-    """The next ticks after an instant."""
-    zone = ZoneInfo(recurrence.timezone)
-    ticks = islice(recurrence.ticks(after, anchor), count)
-    return [
-        Upcoming(tick, tick.astimezone(zone), transition(tick, recurrence.timezone))
-        for tick in ticks
-        if until is None or tick <= until
-    ]
-
-
-def upcoming_of(schedule: ScheduleRecord, count: int) -> list[Upcoming]:
-    """The next ticks of a schedule, as if it were active. Raises ScheduleError when it has no ticks."""
-    recurrence = Recurrence.parse(schedule.expression, schedule.timezone, schedule.seconds)
-    # A tick at the very start fires.
-    begin = schedule.anchored_at if schedule.starts_at is None else schedule.starts_at - timedelta(microseconds=1)
-    after = max(datetime.now(UTC), begin)
-    return upcoming(recurrence, count, schedule.anchored_at, after, schedule.ends_at)
-
-
 UPCOMING_COLUMNS: tuple[Column[Upcoming], ...] = (
     Column(
         title="LOCAL",
@@ -123,14 +87,6 @@ UPCOMING_COLUMNS: tuple[Column[Upcoming], ...] = (
     Column(title="IN", show=lambda tick: relative(tick.at), plain=lambda _: None),
     Column(title="CLOCK CHANGE", show=lambda tick: tick.change or "", style=lambda _: "yellow"),
 )
-
-
-def upcoming_as_json(ticks: Sequence[Upcoming]) -> list[dict[str, Any]]:
-    """Ticks to come for JSON."""
-    return [
-        {"tick_at": instant_as_text(tick.at), "local": tick.local.isoformat(), "clock_change": tick.change}
-        for tick in ticks
-    ]
 
 
 def schedule_fields(schedule: ScheduleRecord) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -27,12 +26,8 @@ from pgtask.cli.schedule_views import (
     STATE_STYLES,
     TICK_COLUMNS,
     UPCOMING_COLUMNS,
-    Upcoming,
     print_done,
     schedule_fields,
-    upcoming,
-    upcoming_as_json,
-    upcoming_of,
 )
 from pgtask.cli.text import as_json, clean, instant
 from pgtask.database import schedules as store
@@ -42,6 +37,7 @@ from pgtask.model.payload import encode
 from pgtask.model.recurrence import Recurrence
 from pgtask.model.schedule import Schedule, ScheduleRecord
 from pgtask.model.serialise import page_as_json, record_as_json
+from pgtask.model.upcoming import Upcoming, upcoming_as_json, upcoming_from_now, upcoming_of
 
 COMING, PAST = 10, 20
 """Ticks shown: to come, and past."""
@@ -184,8 +180,7 @@ def _coming(given: str, timezone: str | None, seconds: Seconds | None, limit: in
             if timezone or seconds:
                 raise
             return _coming_by_name(given, limit, refused)
-        now = datetime.now(UTC).replace(microsecond=0)
-        return upcoming(recurrence, limit, now, now, None), recurrence.words()
+        return upcoming_from_now(recurrence, limit), recurrence.words()
     return _coming_by_name(given, limit, None)
 
 

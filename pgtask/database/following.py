@@ -197,10 +197,13 @@ def under_way(connection: Connection, wanted: JobFilter, limit: int) -> list[Job
         return cursor.execute(_UNDER_WAY, values, prepare=False).fetchall()
 
 
-def latest_failures(connection: Connection, window: float, limit: int) -> list[JobEvent]:
-    """Jobs that failed for good in the last `window` seconds, latest first; inside `reading`."""
+def latest_failures(
+    connection: Connection, window: float, limit: int, queues: list[str] | None = None
+) -> list[JobEvent]:
+    """Jobs of these queues that failed for good in the last `window` seconds, latest first; inside `reading`."""
     with connection.cursor(row_factory=class_row(JobEvent)) as cursor:
-        return cursor.execute(_FAILURES, {"window": window, "limit": limit}, prepare=False).fetchall()
+        values = {"window": window, "limit": limit, "queues": queues}
+        return cursor.execute(_FAILURES, values, prepare=False).fetchall()
 
 
 def _key(event: JobEvent) -> _Key:

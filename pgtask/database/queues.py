@@ -25,6 +25,7 @@ _SET = statements.load("set_queue")
 _PAUSE = statements.load("pause_queues")
 _RESUME = statements.load("resume_queues")
 _DELETE = statements.load("delete_queue")
+_LOCK = statements.load("lock_queue")
 
 COUNT_CAP = 10_000
 """Due and later jobs of a lane that are counted, each; what is beyond is estimated."""
@@ -68,6 +69,19 @@ def read_queue(connection: Connection, name: str) -> QueueRecord:
     """One queue. Raises QueueNotFoundError."""
     with reading(connection):
         _require(connection, [name])
+        return _list(connection, name)[0]
+
+
+def lock_queue(connection: Connection, name: str, *, store: bool) -> QueueRecord:
+    """One queue, which nobody else changes until the caller's transaction ends; with `store`, it is stored if need be.
+
+    Raises QueueNotFoundError.
+    """
+    with in_words(connection):
+        _require(connection, [name])
+        if store:
+            connection.execute(_CREATE, {"name": name})
+        connection.execute(_LOCK, {"name": name})
         return _list(connection, name)[0]
 
 

@@ -26,6 +26,7 @@ _PAUSE = statements.load("pause_schedules")
 _RESUME = statements.load("resume_schedules")
 _RUN = statements.load("run_schedule")
 _DELETE = statements.load("delete_schedule")
+_LOCK = statements.load("lock_schedule")
 
 
 class Paused(NamedTuple):
@@ -53,10 +54,27 @@ def read_schedule(connection: Connection, name: str) -> ScheduleRecord:
         return _read(connection, name)
 
 
-def list_ticks(connection: Connection, schedule_id: int, limit: int) -> list[TickRecord]:
-    """The latest ticks of a schedule, newest first."""
+def find_schedule(connection: Connection, key: str) -> ScheduleRecord:
+    """The schedule of this id or, where there is none, of this name. Raises ScheduleNotFoundError."""
+    with reading(connection):
+        return _find(connection, key)
+
+
+def lock_schedule(connection: Connection, key: str) -> ScheduleRecord:
+    """As `find_schedule`, and nobody else changes it until the caller's transaction ends."""
+    with in_words(connection):
+        name = _find(connection, key).name
+        connection.execute(_LOCK, {"name": name})
+        return _read(connection, name)
+
+
+def list_ticks(
+    connection: Connection, schedule_id: int, limit: int, before: datetime | None = None
+) -> list[TickRecord]:
+    """The latest ticks of a schedule, or of those before an instant, newest first."""
     with reading(connection), connection.cursor(row_factory=class_row(TickRecord)) as cursor:
-        return cursor.execute(_TICKS, {"schedule_id": schedule_id, "limit": limit}).fetchall()
+        values = {"schedule_id": schedule_id, "limit": limit, "before": before}
+        return cursor.execute(_TICKS, values).fetchall()
 
 
 def create_schedule(connection: Connection, schedule: Schedule) -> None:
@@ -122,7 +140,16 @@ def delete_schedule(connection: Connection, name: str) -> None:
 
 def _list(connection: Connection, name: str | None) -> list[ScheduleRecord]:
     with connection.cursor(row_factory=class_row(ScheduleRecord)) as cursor:
-        return cursor.execute(_LIST, {"name": name}).fetchall()
+        return cursor.execute(_LIST, {"name": name, "id": None}).fetchall()
+
+
+def _find(connection: Connection, key: str) -> ScheduleRecord:
+    if key.isascii() and key.isdigit() and 0 < int(key) < 2**31:
+        with connection.cursor(row_factory=class_row(ScheduleRecord)) as cursor:
+            found = cursor.execute(_LIST, {"name": None, "id": int(key)}).fetchone()
+        if found is not None:
+            return found
+    return _read(connection, key)
 
 
 def _read(connection: Connection, name: str) -> ScheduleRecord:

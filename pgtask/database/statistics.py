@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from psycopg.rows import class_row, dict_row
 from pgtask.database import statements
 from pgtask.database.connection import Connection
 from pgtask.database.reading import in_words, reading
+from pgtask.model.period import Period
 from pgtask.model.statistics import Bucket, Statistics, Tally, total
 
 _ROLL_UP = statements.load("roll_up")
@@ -21,8 +23,8 @@ _READ = statements.load("read_stats")
 _TIMELINE = statements.load("read_stats_timeline")
 _INSTANT = statements.load("current_instant")
 
-BUCKETS = 60
-"""Most slices of a timeline; none is shorter than a minute."""
+BUCKETS, MOST_BUCKETS = 60, 1440
+"""Most slices of a timeline, and where a step is asked for; none is shorter than a minute."""
 
 
 def roll_up(connection: Connection) -> None:
@@ -37,19 +39,41 @@ def roll_up(connection: Connection) -> None:
         connection.execute(_ADD_TOTALS)
 
 
-def read_statistics(connection: Connection, window: float, queue: str | None = None) -> Statistics:
-    """What came of the attempts of the last `window` seconds, from the full minute on."""
+def read_statistics(
+    connection: Connection,
+    window: float | Period,
+    queue: str | None = None,
+    *,
+    queues: Iterable[str] | None = None,
+    task: str | None = None,
+    step: float | None = None,
+) -> Statistics:
+    """What came of the attempts of the last `window` seconds, from the full minute on, or of a period of full minutes.
+
+    Of one queue or several, and of one task; None is all. The timeline goes by about `step` seconds.
+    """
+    chosen: dict[str, Any] = {"queues": None if queues is None else sorted(queues), "task": task}
+    if queue is not None:
+        chosen["queues"] = [queue]
+    if isinstance(window, Period):
+        span: dict[str, Any] = {"began_at": window.began_at, "ended_at": window.ended_at}
+        window = window.seconds
+    else:
+        span = {"window": window}
     minutes = max(1, math.ceil(window / 60))
-    width = math.ceil(minutes / BUCKETS) * 60
+    width = math.ceil(minutes / (BUCKETS if step is None else MOST_BUCKETS)) * 60
+    if step is not None:
+        width = max(width, math.ceil(step / 60) * 60)
     buckets = math.ceil(minutes * 60 / width)
     by_queue: defaultdict[str, Tally] = defaultdict(Tally)
     by_task: defaultdict[str, Tally] = defaultdict(Tally)
     with reading(connection):
-        for (queue_name, task), tally in _tallies(connection, window=window, queue=queue).items():
+        for (queue_name, task_name), tally in _tallies(connection, **span, **chosen).items():
             by_queue[queue_name] += tally
-            by_task[task] += tally
+            by_task[task_name] += tally
         with connection.cursor(row_factory=class_row(Bucket)) as buckets_cursor:
-            buckets_cursor.execute(_TIMELINE, {"width": width, "buckets": buckets, "queue": queue}, prepare=False)
+            slices = {"width": width, "buckets": buckets, "began_at": span.get("began_at")}
+            buckets_cursor.execute(_TIMELINE, slices | chosen, prepare=False)
             timeline = buckets_cursor.fetchall()
     return Statistics(
         window=window,
@@ -76,7 +100,7 @@ def current_instant(connection: Connection) -> datetime:
 
 
 def _tallies(connection: Connection, **chosen: Any) -> dict[tuple[str, str], Tally]:
-    arguments = {"window": None, "queue": None, "began_at": None, "ended_at": None} | chosen
+    arguments = {"window": None, "queues": None, "task": None, "began_at": None, "ended_at": None} | chosen
     with connection.cursor(row_factory=dict_row) as cursor:
         cursor.execute(_READ, arguments, prepare=False)
         return {(row.pop("queue"), row.pop("task")): Tally(**row) for row in cursor}

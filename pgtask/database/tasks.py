@@ -16,6 +16,7 @@ _OPEN = statements.load("open_circuit")
 _CLOSE = statements.load("close_circuit")
 _SET_RATE = statements.load("set_task_rate")
 _INHERIT_RATE = statements.load("inherit_task_rate")
+_LOCK = statements.load("lock_task")
 
 
 def read_task(connection: Connection, name: str) -> TaskRecord:
@@ -24,6 +25,13 @@ def read_task(connection: Connection, name: str) -> TaskRecord:
     if name not in found:
         raise TaskNotFoundError(name, found)
     return found[name]
+
+
+def lock_task(connection: Connection, name: str) -> TaskRecord:
+    """As `read_task`, and nobody else changes its row until the caller's transaction ends."""
+    with in_words(connection):
+        connection.execute(_LOCK, {"name": name})
+    return read_task(connection, name)
 
 
 def open_circuit(

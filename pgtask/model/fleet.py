@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -38,6 +39,18 @@ class WorkerRecord:
     unsuccessful: int
     """Attempts that failed there, tried again or not."""
     leader: bool
+
+    @property
+    def live(self) -> bool:
+        """Whether it may run jobs."""
+        return self.state in ("running", "stopping")
+
+    def seen_from(self, queues: Collection[str]) -> WorkerRecord | None:
+        """The worker as far as it serves some of these queues, None where it serves none of them."""
+        if self.queues is None:
+            return self
+        served = [queue for queue in self.queues if queue in queues]
+        return replace(self, queues=served) if served else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,13 @@ class Period:
         return (self.ended_at.astimezone(UTC) - self.began_at.astimezone(UTC)).total_seconds()
 
 
+def full_minutes(began_at: datetime, ended_at: datetime) -> Period:
+    """The full minutes that a span of time touches, at least one, in UTC."""
+    began = began_at.astimezone(UTC).replace(second=0, microsecond=0)
+    last = (ended_at.astimezone(UTC) - timedelta(microseconds=1)).replace(second=0, microsecond=0)
+    return Period(began, max(last, began) + timedelta(minutes=1))
+
+
 def last_period(kind: PeriodKind, at: datetime, zone: ZoneInfo) -> Period:
     """The last full hour, day or week (from Monday) that had ended at this instant, in the zone's time."""
     local = at.astimezone(zone)

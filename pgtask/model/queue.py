@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+
+SETTINGS = (
+    *("priority", "weight", "max_retries", "retry_strategy", "retry_delay", "max_retry_delay", "timeout"),
+    *("max_workers", "max_workers_per_key", "rate_limit", "rate_burst", "max_size", "retry_budget"),
+    "dead_letter_queue",
+)
+"""What `pgtask queues set` changes, by the names of the fields below."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +51,18 @@ class QueueRecord:
     counts_exact: bool
     oldest_due_at: datetime | None
     workers: int
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What operators set, by name."""
+        return {name: getattr(self, name) for name in SETTINGS}
+
+    def drained_in(self, ended_per_second: float) -> float | None:
+        """Seconds until what is due has ended at this pace, if nothing came in; None where nothing ends."""
+        waiting = self.pending + self.retrying + self.running
+        if not waiting:
+            return 0.0
+        return waiting / ended_per_second if ended_per_second > 0 else None
 
     @property
     def unserved(self) -> bool:

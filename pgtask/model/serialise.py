@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pgtask.model.job import JobRecord
+from pgtask.model.queue import QueueRecord
 from pgtask.model.statistics import Statistics, Tally
 
 if TYPE_CHECKING:
@@ -65,4 +66,13 @@ def statistics_as_json(statistics: Statistics) -> dict[str, Any]:
         "by_queue": tallies(statistics.by_queue),
         "by_task": tallies(statistics.by_task),
         "timeline": [record_as_json(bucket) for bucket in statistics.timeline],
+    }
+
+
+def queue_statistics_as_json(queue: QueueRecord, statistics: Statistics) -> dict[str, Any]:
+    """A queue with the statistics of its jobs, and how long what is due takes at their pace."""
+    tally = statistics.total
+    return record_as_json(queue) | {
+        "statistics": statistics_as_json(statistics),
+        "drain_seconds": queue.drained_in((tally.completed + tally.failed) / statistics.window),
     }

@@ -67,12 +67,12 @@ ALLOWED = {
         prune_worker_minutes
         advance_bulk_operation fail_bulk_operation prune_bulk_operations take_bulk_operation
         read_retention set_schedule stop_workers sweep_lanes
-        set_task_rate inherit_task_rate
+        set_task_rate inherit_task_rate lock_task lock_schedule
     """,
     "O": """
         limit_queue
         create_bulk_operation
-        create_queue delete_jobs delete_queue pause_queues resume_queues retry_jobs set_queue
+        create_queue delete_jobs delete_queue lock_queue pause_queues resume_queues retry_jobs set_queue
         delete_dead_letters resolve_jobs unresolve_jobs
         create_schedule delete_schedule pause_schedules resume_schedules run_schedule
         open_circuit close_circuit

@@ -1,12 +1,29 @@
 """The operations of the API, one module for each kind of thing."""
 
-from . import bulk_operations, dead_letters, job_sets, jobs, metrics, tokens
+from . import (
+    bulk_operations,
+    dead_letters,
+    job_sets,
+    jobs,
+    metrics,
+    queues,
+    schedules,
+    statistics,
+    task_types,
+    tokens,
+    workers,
+)
 
 SECTIONS = (
     jobs.section,
     job_sets.section,
     bulk_operations.section,
     dead_letters.section,
+    queues.section,
+    schedules.section,
+    task_types.section,
+    workers.section,
+    statistics.section,
     metrics.section,
     tokens.section,
 )

@@ -1,4 +1,5 @@
--- Schedules by name, or the one of this name. Takes no locks. Reads the whole table, which is small. Index: schedules_name.
+-- Schedules by name, or the one of this name or id. Takes no locks. Reads the whole table, which is small. Index: schedules_name,
+-- schedules_pkey.
 SELECT s.id, s.name,
        CASE WHEN s.orphaned_at IS NOT NULL THEN 'orphaned'
             WHEN s.paused_at IS NOT NULL THEN 'paused'
@@ -12,6 +13,6 @@ SELECT s.id, s.name,
        END AS next_tick_at,
        s.last_tick_at, s.created_at, s.updated_at
   FROM pgtask.schedules s
- WHERE %(name)s::text IS NULL
-    OR s.name = %(name)s::text
+ WHERE (%(name)s::text IS NULL OR s.name = %(name)s::text)
+   AND (%(id)s::int4 IS NULL OR s.id = %(id)s::int4)
  ORDER BY s.name;

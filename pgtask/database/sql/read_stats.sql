@@ -1,5 +1,5 @@
 -- What came of the runs by queue and task: of the last `window` seconds from the full minute on, or from the full minute
--- `began_at` to just before `ended_at`. Takes no locks.
+-- `began_at` to just before `ended_at`; in these queues and of this task (NULL: all). Takes no locks.
 -- Index: stats_minute_pkey; runs_finished_at for what has not been rolled up, from the last minute that was.
 WITH span AS MATERIALIZED (
     SELECT began.at,
@@ -24,7 +24,8 @@ SELECT part.queue,
          WHERE s.minute >= (SELECT span.at FROM span)
            AND s.minute < (SELECT span.edge FROM span)
            AND (%(ended_at)s::timestamptz IS NULL OR s.minute < %(ended_at)s::timestamptz)
-           AND (%(queue)s::text IS NULL OR s.queue = %(queue)s::text)
+           AND (%(queues)s::text[] IS NULL OR s.queue = ANY (%(queues)s::text[]))
+           AND (%(task)s::text IS NULL OR s.task = %(task)s::text)
          UNION ALL
         SELECT r.queue,
                r.task,
@@ -49,6 +50,7 @@ SELECT part.queue,
          WHERE r.finished_at >= (SELECT span.edge FROM span)
            AND (%(ended_at)s::timestamptz IS NULL OR r.finished_at < %(ended_at)s::timestamptz)
            AND r.outcome NOT IN ('released', 'snoozed')
-           AND (%(queue)s::text IS NULL OR r.queue = %(queue)s::text)
+           AND (%(queues)s::text[] IS NULL OR r.queue = ANY (%(queues)s::text[]))
+           AND (%(task)s::text IS NULL OR r.task = %(task)s::text)
          GROUP BY r.queue, r.task) part
  GROUP BY part.queue, part.task;
