@@ -16,17 +16,24 @@ def _seconds(value: Any) -> Any:
     return parse_duration(value) if isinstance(value, str) else value
 
 
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _priority(value: Any) -> Any:
     if isinstance(value, str):
         if value not in _NAMED:
             raise ValueError(f"Write one of {', '.join(_NAMED)}, or a number from -100 to 100")
         return _NAMED[value]
-    return value
+    return _whole(value)
 
 
 def _split(value: Any) -> Any:
     return [part for part in value.split(",") if part] if isinstance(value, str) else value
 
+
+WHOLE = BeforeValidator(_whole)
+"""Lets 2.0 pass for the integer that it is in JSON."""
 
 Duration = Annotated[
     float,

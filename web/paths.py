@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter, ValidationError
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Number(BaseConverter):
         """The number in a path."""
         number = int(value)
         if not 0 < number <= _LARGEST:
-            raise ValidationError
+            # A mere ValidationError would look for other rules, and find that the path is there for other methods.
+            raise NotFound
         return number
 
 
