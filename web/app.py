@@ -25,6 +25,7 @@ from .probes import Probes
 from .problems import Problem, problem_of
 from .proxies import Proxied
 from .shapes import ProblemShape
+from .waiting import Waiters
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -61,6 +62,7 @@ def create_app(settings: Settings | None = None, *, url: str | None = None, pref
     app.extensions["pgtask"] = pool
     # Set when the process is to end, so that what takes long ends in order.
     app.extensions["pgtask.stopping"] = threading.Event()
+    app.extensions["pgtask.waiters"] = Waiters(pool, max(1, given.server_threads // 4))
     app.url_map.converters |= {"name": Name, "number": Number}
     app.url_map.strict_slashes = False
     wsgi: WSGIApplication = app.wsgi_app

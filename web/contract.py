@@ -57,6 +57,8 @@ class Operation:
     """Statuses from 400 on that it answers with, beside those that all have."""
     audited: bool
     """Whether each call is a line in the audit; for what enqueues, the setting audit_enqueues decides."""
+    alone: bool = False
+    """Whether its handler is one statement, or opens a transaction where it needs one, and writes its own audit."""
     also: frozenset[int] = frozenset()
     """Further statuses below 400, with the same model."""
     media_type: str = "application/json"
@@ -132,6 +134,7 @@ class Section:
         status: int = 200,
         problems: frozenset[int] | set[int] = frozenset(),
         audited: bool = True,
+        alone: bool = False,
         also: frozenset[int] | set[int] = frozenset(),
         media_type: str = "application/json",
         aliases: tuple[str, ...] = (),
@@ -150,7 +153,8 @@ class Section:
                         answer=answer,
                         status=status,
                         problems=frozenset(problems),
-                        audited=audited and method != "GET",
+                        audited=audited and not alone and method != "GET",
+                        alone=alone,
                         also=frozenset(also),
                         media_type=media_type,
                         alias_of=None if place == path else path,

@@ -57,7 +57,7 @@ class Dispatcher:
             if "connection" not in takes:
                 return _response(operation, operation.handler(**arguments))
             with self._pool.connection() as connection, in_words_of(self._pool.url):
-                if operation.safe:
+                if operation.safe or (operation.alone and "Idempotency-Key" not in request.headers):
                     return _response(operation, operation.handler(connection=connection, **arguments))
                 return self._change(operation, connection, arguments)
 

@@ -75,6 +75,9 @@ def _split(value: Any) -> Any:
     return [part for part in value.split(",") if part] if isinstance(value, str) else value
 
 
+WHOLE = BeforeValidator(whole)
+"""Lets 2.0 pass for the integer that it is in JSON."""
+
 Duration = Annotated[
     float,
     BeforeValidator(_seconds),

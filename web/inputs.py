@@ -46,6 +46,8 @@ def read_body(adapter: TypeAdapter[Any]) -> Any:
         first = error.errors(include_url=False, include_input=False)[0]
         if first["type"] == "json_invalid":
             reason = first.get("ctx", {}).get("error", first["msg"])
+            if "hex escape" in reason:
+                raise Problem(422, "invalid-request", f"A text in the body is no Unicode: {reason}.") from None
             raise Problem(400, "invalid-json", f"The body is no JSON: {reason}.") from None
         raise
 

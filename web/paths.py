@@ -65,6 +65,7 @@ class Number(BaseConverter):
         """The number in a path."""
         number = int(value)
         if not 0 < number <= _LARGEST:
+            # A mere ValidationError would look for other rules, and find that the path is there for other methods.
             raise NotFound
         return number
 

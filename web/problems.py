@@ -66,6 +66,7 @@ _KINDS: dict[type[errors.PgTaskError], tuple[int, str]] = {
     errors.ScheduleStateError: (409, "schedule-state"),
     errors.UniqueConflictError: (409, "unique-conflict"),
     errors.QueueFull: (429, "queue-full"),
+    errors.DeadlineError: (409, "deadline-passed"),
     errors.PayloadError: (422, "invalid-payload"),
     errors.ScheduleError: (422, "invalid-schedule"),
     errors.TaskError: (422, "invalid-task"),

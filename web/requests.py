@@ -48,7 +48,7 @@ def begin() -> Asked:
 
 def asked() -> Asked:
     """The record of this request."""
-    return cast("Asked", g.pgtask) if "pgtask" in g else begin()
+    return cast("Asked | None", g.get("pgtask")) or begin()
 
 
 def caller() -> Principal:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pgtask.benchmark import (
+    api,
     conditions,
     drain,
     enqueue,
@@ -41,6 +42,7 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], list[Figure]]] = {
     "rss": rss.measure,
     "slots": slots.measure,
     "heartbeats": heartbeats.measure,
+    "api": api.measure,
 }
 
 JOBS, QUICK_JOBS = 100_000, 5_000

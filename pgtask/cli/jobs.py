@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pgtask.cli import completion, job_actions, parameters, tail
+from pgtask.cli import completion, job_actions, job_edits, parameters, tail
 from pgtask.cli.context import connected, note
 from pgtask.cli.errors import DONE, NOT_FOUND
 from pgtask.cli.explanation_views import print_explanation
@@ -34,7 +34,11 @@ def _limit(text: str) -> int:
 
 @click.group()
 def jobs() -> None:
-    """List, show, follow, cancel, retry and delete jobs."""
+    """List, show, follow, change, cancel, retry and delete jobs."""
+
+
+jobs.add_command(job_edits.edit)
+jobs.add_command(job_edits.run_now)
 
 
 def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ PgTaskError
 ├── TaskError                 a task is declared wrongly, twice, or is unknown
 ├── TransactionError          a transactional handler tampers with its transaction, or there is none
 ├── PayloadError              arguments do not fit the task, or are no JSON that PostgreSQL can store
+├── DeadlineError             a job would have to start before now, or before it is due (a PayloadError)
 ├── QueueFull                 as many jobs wait in the queue as may
 ├── ScheduleError             a schedule's expression or time zone is not to be understood, or never due
 ├── JobNotFoundError          no job has this id
@@ -53,6 +54,10 @@ class TransactionError(PgTaskError):
 
 class PayloadError(PgTaskError):
     """The arguments do not fit the task's signature, or are no JSON that PostgreSQL can store."""
+
+
+class DeadlineError(PayloadError):
+    """A job would have to start before now, or before it is due, so it never could."""
 
 
 class QueueFull(PgTaskError):  # noqa: N818 - a state of the queue, which producers meet as part of their work

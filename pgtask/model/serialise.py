@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pgtask.model.job import JobRecord
@@ -28,8 +29,13 @@ def instant_as_text(instant: datetime) -> str:
 
 def record_as_json(record: DataclassInstance) -> dict[str, Any]:
     """The fields of a flat record, with instants as text."""
-    values = ((field.name, getattr(record, field.name)) for field in fields(record))
+    values = ((name, getattr(record, name)) for name in _names(type(record)))
     return {name: instant_as_text(value) if isinstance(value, datetime) else value for name, value in values}
+
+
+@cache
+def _names(kind: type[DataclassInstance]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def job_as_json(record: JobRecord) -> dict[str, Any]:

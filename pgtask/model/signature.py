@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pgtask.model.errors import PayloadError, TaskError
@@ -67,16 +67,25 @@ class Signature:
         missing = [name for name in self._required if name not in given]
         unknown = [] if self._open else [name for name in given if name not in self._names]
         if missing or unknown:
-            raise PayloadError(self._complaint(missing, unknown))
+            raise PayloadError(_complaint(self._title, missing, unknown, self.schema["properties"]))
 
-    def _complaint(self, missing: list[str], unknown: list[str]) -> str:
-        parts = []
-        if missing:
-            parts.append(f"{', '.join(map(repr, missing))} {_is(missing)} missing")
-        if unknown:
-            parts.append(f"{', '.join(map(repr, unknown))} {_is(unknown)} unknown")
-        takes = ", ".join(self.schema["properties"]) or "no arguments"
-        return f"Task {self._title}: {' and '.join(parts)}. It takes: {takes}."
+
+def check_against(schema: Mapping[str, Any], title: str, arguments: Mapping[str, Any]) -> None:
+    """As `Signature.check`, by the schema that a task has registered: any object in the words of JSON Schema."""
+    known = schema.get("properties", {})
+    missing = [name for name in schema.get("required", ()) if name not in arguments]
+    unknown = [] if schema.get("additionalProperties", True) else [name for name in arguments if name not in known]
+    if missing or unknown:
+        raise PayloadError(_complaint(title, missing, unknown, known))
+
+
+def _complaint(title: str, missing: list[str], unknown: list[str], known: Iterable[str]) -> str:
+    parts = []
+    if missing:
+        parts.append(f"{', '.join(map(repr, missing))} {_is(missing)} missing")
+    if unknown:
+        parts.append(f"{', '.join(map(repr, unknown))} {_is(unknown)} unknown")
+    return f"Task {title}: {' and '.join(parts)}. It takes: {', '.join(known) or 'no arguments'}."
 
 
 def _is(names: list[str]) -> str:

@@ -45,6 +45,14 @@ def databases(connection: psycopg.Connection) -> set[str]:
         ("burst,held", {"burst", "held", "held.wait"}),
         ("queues,backlog", {"queues", "backlog"}),
         ("history,snapshot", {"history", "snapshot"}),
+        (
+            "api",
+            {
+                "api.post",
+                "api.bulk",
+                *(f"api.{what}.{word}" for what in ("post", "detail") for word in ("p50", "p95", "p99")),
+            },
+        ),
         ("rss,slots", {"rss.executor", "rss.supervisor", "slots.threads", "slots.coroutines"}),
     ],
 )

@@ -223,6 +223,8 @@ def test_each_command_prints_what_is_described(database: str, connection: Connec
         "queues pause": ["queues", "pause", "new", "mail"],
         "queues resume": ["queues", "resume", "new", "bulk"],
         "queues delete": ["queues", "delete", "new"],
+        "jobs edit": ["jobs", "edit", waiting, "--priority", "high"],
+        "jobs run-now": ["jobs", "run-now", waiting],
         "jobs cancel ID": ["jobs", "cancel", other],
         "jobs cancel --task": ["jobs", "cancel", "--task", "echo", "-q", "mail", "-y"],
         "jobs retry ID": ["jobs", "retry", "1000"],

@@ -35,6 +35,7 @@ ALLOWED = {
     "V": """
         any_live_token claim_idempotency_key create_token find_token keep_answer
         list_audit list_tokens note_token_use read_idempotency_key read_token revoke_token take_requests write_audit
+        enqueue_request write_enqueue_audit
     """,
     "SEWRO": """
         oldest_snapshot read_recovery
@@ -44,15 +45,15 @@ ALLOWED = {
         inspect_server inspect_settings inspect_tables limit_inspecting read_backend read_statement_timeout
         read_transaction_mark settle_in wait_briefly
     """,
-    "EWRO": "find_owner first_live_job list_partitions reserve_job_ids schema_version",
+    "EWRO": "find_live_among find_owner first_live_job list_partitions reserve_job_ids schema_version",
     "EW": """
-        enqueue_by_name enqueue_job enqueue_jobs enqueue_unique fill_jobs find_unique_job insert_file_job payload_limit
-        size_exceeded
+        enqueue_job enqueue_jobs enqueue_or_find_requests enqueue_unique fill_jobs find_unique_job insert_file_job
     """,
+    "EWO": "payload_limit size_exceeded",
     "W": """
         advance_schedules declare_schedule fire_ticks heed_clock note_declarations orphan_schedules
         count_queue expire_jobs
-        bring_forward_jobs
+        enqueue_requests
         claim_keyed claim_lanes free_limits prune_limits repair_limits
         advance_lane bury_workers claim_jobs claim_suspects complete_jobs end_jobs end_worker fill_history free_jobs
         heartbeat lead open_gate pretend_to_run register_task register_worker resign roll_up write_logs write_progress
@@ -67,7 +68,7 @@ ALLOWED = {
         prune_worker_minutes
         advance_bulk_operation fail_bulk_operation prune_bulk_operations take_bulk_operation
         read_retention set_schedule stop_workers sweep_lanes
-        set_task_rate inherit_task_rate lock_task lock_schedule
+        set_task_rate inherit_task_rate lock_task lock_schedule bring_forward_jobs edit_job
     """,
     "O": """
         limit_queue
@@ -83,6 +84,7 @@ ALLOWED = {
         find_unsuccessful_jobs known_queues largest_file_jobs list_logs list_queues list_runs list_tasks list_workers
         find_queues_of_jobs list_bulk_operations
         read_created read_duration_bounds read_totals use_of_workers
+        find_payload_schemas
         read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs
         most_at_once sum_completed_jobs sum_file_jobs
         find_uncounted_queues known_tasks
@@ -165,8 +167,8 @@ OWN_SQL: list[tuple[LiteralString, str]] = [
         )
     ),
     ("SELECT pgtask.unique_job('k')", "EW"),
-    ("SELECT pgtask.payload_limit()", "EW"),
-    ("SELECT pgtask.size_exceeded('q', 1)", "EW"),
+    ("SELECT pgtask.payload_limit()", "EWO"),
+    ("SELECT pgtask.size_exceeded('q', 1)", "EWO"),
     ("SELECT name FROM pgtask.sized_queues", "EWRO"),
     ("SELECT max_size FROM pgtask.queues", "WRO"),
     ("SELECT pgtask.count_queue('q')", "W"),
@@ -237,7 +239,8 @@ OWN_SQL: list[tuple[LiteralString, str]] = [
         (f"LOCK TABLE pgtask.jobs IN {mode} MODE", letters)
         for mode, letters in (("ACCESS SHARE", "WRO"), ("ROW EXCLUSIVE", "WO"), ("ACCESS EXCLUSIVE", "WO"))
     ),
-    ("UPDATE pgtask.jobs SET scheduled_at = now()", "W"),
+    ("UPDATE pgtask.jobs SET scheduled_at = now()", "WO"),
+    ("UPDATE pgtask.jobs SET task = 't'", "W"),
     ("UPDATE pgtask.jobs SET cancel_requested_at = now()", "WO"),
     ("DELETE FROM pgtask.jobs", "WO"),
     ("TRUNCATE pgtask.jobs", ""),
@@ -271,7 +274,7 @@ OWN_SQL: list[tuple[LiteralString, str]] = [
     ("SELECT pgtask.retry(1)", "O"),
     ("SELECT text FROM pgtask.explain(1)", "WRO"),
     ("SELECT pgtask.ageing_step(), pgtask.last_job_id()", "WRO"),
-    ("SELECT pgtask.notify_rewind('q', 1::smallint, now())", "W"),
+    ("SELECT pgtask.notify_rewind('q', 1::smallint, now())", "WO"),
     ("SELECT pgtask.drop_expired_partition()", "WO"),
     ("SELECT pgtask.add_partition('2001-01-01 00:00+00', '2001-01-02 00:00+00')", "WO"),
     ("SELECT digest FROM pgtask.tokens", "V"),

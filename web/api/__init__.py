@@ -3,6 +3,8 @@
 from . import (
     bulk_operations,
     dead_letters,
+    enqueue,
+    job_actions,
     job_sets,
     jobs,
     metrics,
@@ -15,7 +17,9 @@ from . import (
 )
 
 SECTIONS = (
+    enqueue.section,
     jobs.section,
+    job_actions.section,
     job_sets.section,
     bulk_operations.section,
     dead_letters.section,

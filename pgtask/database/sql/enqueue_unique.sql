@@ -1,5 +1,7 @@
--- Enqueues a unique job, or finds the job that holds its key and does with it what on_conflict says.
--- Locks: the row of the key; the new row, or the holder's while it waits. Index: unique_keys_pkey, jobs_pkey, jobs_unique_key.
+-- Enqueues a job with the defaults that its task has registered, or finds the job that holds its unique key and does with it what
+-- on_conflict says.
+-- Locks: the row of the key; the new row, or the holder's while it waits. Index: unique_keys_pkey, jobs_pkey, jobs_unique_key,
+-- tasks_pkey.
 SELECT made.id, made.answer
   FROM pgtask.enqueue_or_find(
            task => %(task)s::text,

@@ -15,12 +15,13 @@ BEGIN
     GRANT DELETE ON pgtask.jobs, pgtask.runs, pgtask.runs_default, pgtask.job_logs, pgtask.stats_minute, pgtask.workers,
                     pgtask.worker_minutes,
                     pgtask.schedule_ticks TO {role};
-    GRANT UPDATE (cancel_requested_at) ON pgtask.jobs TO {role};
+    GRANT UPDATE (cancel_requested_at, queue, priority, scheduled_at, payload, tags, max_retries, timeout, start_by)
+       ON pgtask.jobs TO {role};
     GRANT DELETE, UPDATE (scope, expires_at) ON pgtask.unique_keys TO {role};
     GRANT UPDATE (rate_limit, rate_period, rate_burst, rate_set_by) ON pgtask.tasks TO {role};
     GRANT UPDATE (stopping_at) ON pgtask.workers TO {role};
     GRANT SELECT, INSERT, UPDATE, DELETE ON pgtask.bulk_operations TO {role};
-    GRANT EXECUTE ON FUNCTION pgtask.cancel, pgtask.retry, pgtask.retry_jobs, pgtask.resolve, pgtask.unresolve,
+    GRANT EXECUTE ON FUNCTION pgtask.cancel, pgtask.notify_rewind, pgtask.size_exceeded, pgtask.payload_limit, pgtask.retry, pgtask.retry_jobs, pgtask.resolve, pgtask.unresolve,
                               pgtask.add_partition, pgtask.drop_expired_partition, pgtask.prune_api,
                               pgtask.schedule, pgtask.unschedule, pgtask.pause_schedule, pgtask.resume_schedule,
                               pgtask.run_schedule, pgtask.open_circuit, pgtask.close_circuit TO {role};
