@@ -52,6 +52,7 @@ ALLOWED = {
         advance_lane bury_workers claim_jobs claim_suspects complete_jobs end_jobs end_worker fill_history free_jobs
         heartbeat lead open_gate pretend_to_run register_task register_worker resign roll_up write_logs write_progress
         repair_circuits report_outcomes
+        note_feed
     """,
     "WO": """
         cancel_jobs count_default_runs lock_due_schedules prune_schedule_ticks
@@ -66,6 +67,7 @@ ALLOWED = {
         delete_dead_letters resolve_jobs unresolve_jobs
         create_schedule delete_schedule pause_schedules resume_schedules run_schedule
         open_circuit close_circuit
+        acknowledge_feed consume_feed delete_feed_consumer list_feed_consumers
     """,
     "WRO": """
         find_attempts_under_way find_completed_attempt find_latest_failures find_unknown_tasks follow_logs follow_runs
@@ -76,6 +78,7 @@ ALLOWED = {
         find_uncounted_queues known_tasks
         find_schedule_jobs known_schedules list_schedules list_ticks next_due_schedule
         find_dead_letters find_oldest_dead_letters group_dead_letters read_aftermath read_dead_letter
+        feed_position read_feed
     """,
 }
 # COPY, LISTEN, SET, RESET, DISCARD, and what only an owner runs.
@@ -252,6 +255,10 @@ OWN_SQL: list[tuple[LiteralString, str]] = [
     ("DELETE FROM pgtask.schedules", ""),
     ("DELETE FROM pgtask.schedule_ticks", "WO"),
     ("SELECT pgtask.retry(1)", "O"),
+    ("SELECT * FROM pgtask.feed()", "WRO"),
+    ("SELECT * FROM pgtask.read_feed('c')", "O"),
+    ("SELECT pgtask.note_pruned(1, 1, 1)", "WO"),
+    ("UPDATE pgtask.feed_consumers SET position = ''", ""),
     ("SELECT text FROM pgtask.explain(1)", "WRO"),
     ("SELECT pgtask.ageing_step(), pgtask.last_job_id()", "WRO"),
     ("SELECT pgtask.notify_rewind('q', 1::smallint, now())", "W"),

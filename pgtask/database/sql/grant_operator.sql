@@ -22,6 +22,9 @@ BEGIN
                               pgtask.add_partition, pgtask.drop_expired_partition,
                               pgtask.schedule, pgtask.unschedule, pgtask.pause_schedule, pgtask.resume_schedule,
                               pgtask.run_schedule, pgtask.open_circuit, pgtask.close_circuit TO {role};
+    GRANT SELECT, DELETE ON pgtask.feed_consumers TO {role};
+    GRANT EXECUTE ON FUNCTION pgtask.feed, pgtask.feed_position, pgtask.read_feed, pgtask.acknowledge_feed,
+                              pgtask.note_pruned TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.explain_span, pgtask.explain_moment, pgtask.explain_instant,
                               pgtask.explain_since, pgtask.explain_took, pgtask.explain_count, pgtask.explain_list, pgtask.explain_quoted,
                               pgtask.explain_error, pgtask.explain_worker, pgtask.explain_fate, pgtask.ageing_step,

@@ -6,6 +6,7 @@ BEGIN
                     pgtask.queues, pgtask.workers, pgtask.leader, pgtask.stats_minute, pgtask.schedules, pgtask.schedule_ticks,
                     pgtask.declarations, pgtask.queue_sizes, pgtask.limits, pgtask.limit_holds, pgtask.unique_keys,
                     pgtask.circuits, pgtask.circuit_tallies, pgtask.resolutions TO {role};
+    GRANT EXECUTE ON FUNCTION pgtask.feed, pgtask.feed_position TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.explain_span, pgtask.explain_moment, pgtask.explain_instant,
                               pgtask.explain_since, pgtask.explain_took, pgtask.explain_count, pgtask.explain_list, pgtask.explain_quoted,
                               pgtask.explain_error, pgtask.explain_worker, pgtask.explain_fate, pgtask.ageing_step,
