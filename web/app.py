@@ -15,6 +15,7 @@ from pgtask.model.token import Scope
 
 from . import api, requests
 from .auth.bearer import Bearers
+from .broadcaster import Broadcaster
 from .contract import Operation
 from .dispatch import Dispatcher
 from .document import BASE, document
@@ -50,6 +51,7 @@ def create_app(settings: Settings | None = None, *, url: str | None = None) -> F
     app = Flask("pgtask.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = given.max_body
     app.extensions["pgtask"] = pool
+    app.extensions["pgtask.broadcaster"] = Broadcaster(pool, max(1, given.server_threads // 4))
     app.url_map.converters |= {"name": Name, "number": Number}
     app.url_map.strict_slashes = False
     wsgi: WSGIApplication = app.wsgi_app

@@ -75,9 +75,14 @@ class FeedEvent:
     """What the feed tells: an ended attempt or, where `event` is None, why it cannot go on from there."""
 
     position: str
-    """From here on comes what follows. It orders nothing: compare positions for equality only."""
+    """From here on comes what follows."""
     event: JobEvent | None
     reason: str | None = None
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Its place among the events of the feed."""
+        return order_of(self.position)
 
 
 def feed_event_as_json(found: FeedEvent) -> dict[str, Any]:
@@ -85,3 +90,12 @@ def feed_event_as_json(found: FeedEvent) -> dict[str, Any]:
     if found.event is None:
         return {"event": "reset", "position": found.position, "reason": found.reason}
     return event_as_json(found.event) | {"position": found.position}
+
+
+POSITION = r"^[0-9]{1,9}-[0-9]{1,18}-[0-9]{1,18}-[0-9]{1,9}$"
+"""What a position looks like; what its parts mean is the database's affair."""
+
+
+def order_of(position: str) -> tuple[int, ...]:
+    """The place of a position among others."""
+    return tuple(map(int, position.split("-")))

@@ -78,7 +78,7 @@ ALLOWED = {
         find_uncounted_queues known_tasks
         find_schedule_jobs known_schedules list_schedules list_ticks next_due_schedule
         find_dead_letters find_oldest_dead_letters group_dead_letters read_aftermath read_dead_letter
-        feed_position read_feed
+        feed_position read_feed watch_jobs watch_queues
     """,
 }
 # COPY, LISTEN, SET, RESET, DISCARD, and what only an owner runs.

@@ -1,6 +1,6 @@
 """The operations of the API, one module for each kind of thing."""
 
-from . import jobs
+from . import events, jobs
 
-SECTIONS = (jobs.section,)
+SECTIONS = (jobs.section, events.section)
 """All of them, in the order of the documentation."""
