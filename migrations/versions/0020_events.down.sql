@@ -1,3 +1,4 @@
+DROP TABLE pgtask.webhook_networks;
 DROP TABLE pgtask.webhooks;
 CREATE OR REPLACE FUNCTION pgtask.drop_expired_partition() RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pgtask, pg_temp SET datestyle = 'ISO' AS $$

@@ -259,5 +259,11 @@ CREATE TABLE pgtask.webhooks (
 );
 COMMENT ON TABLE pgtask.webhooks IS 'Where events are sent to, and how far that has come.';
 
+-- Only the owner of the schema writes it, so that who may make webhooks cannot send them into the network of the workers.
+CREATE TABLE pgtask.webhook_networks (
+    network cidr NOT NULL CONSTRAINT webhook_networks_pkey PRIMARY KEY
+);
+COMMENT ON TABLE pgtask.webhook_networks IS 'Networks that webhooks may reach though they are not public.';
+
 REVOKE ALL ON FUNCTION pgtask.parse_position, pgtask.feed_position, pgtask.feed, pgtask.read_feed, pgtask.acknowledge_feed,
     pgtask.note_feed, pgtask.note_pruned FROM PUBLIC;

@@ -23,6 +23,7 @@ from pgtask.engine.systemd import Systemd
 from pgtask.engine.team import Team
 from pgtask.engine.undertaker import Undertaker
 from pgtask.engine.upkeep import Upkeep
+from pgtask.engine.webhooks import Webhooks
 from pgtask.observability import logging as logs
 from pgtask.version import __version__
 
@@ -87,6 +88,7 @@ class Supervisor:
         )
         upkeep = Upkeep(url, self._worker_id, options.lease, pooled=options.pooled)
         self._scheduler = scheduler = Scheduler(url, self._worker_id, pooled=options.pooled)
+        webhooks = Webhooks(url, self._worker_id, pooled=options.pooled)
         listener = Listener(url, self._worker_id, self._notified)
         drainer = Drainer(url, self._worker_id, options.queues, team.idle_tasks, self._ask_stop, pooled=options.pooled)
         heartbeat.start()
@@ -97,6 +99,7 @@ class Supervisor:
             drainer.start()
         else:
             scheduler.start()
+            webhooks.start()
         team.muster()
         try:
             code = self._supervise(heartbeat)
@@ -104,6 +107,7 @@ class Supervisor:
             team.disband()
             drainer.stop()
             listener.stop()
+            webhooks.stop()
             scheduler.stop()
             upkeep.stop()
             heartbeat.stop()

@@ -28,7 +28,14 @@ INDEXES = frozenset(
         *("unique_keys_pkey", "unique_keys_job_id", "circuits_pkey", "circuit_tallies_pkey", "resolutions_pkey"),
         "queue_sizes_pkey",
         *("tokens_pkey", "tokens_name", "tokens_prefix", "idempotency_keys_pkey", "idempotency_keys_created_at"),
-        *("runs_xid", "feed_state_pkey", "feed_consumers_pkey", "webhooks_pkey", "webhooks_name"),
+        *(
+            "runs_xid",
+            "feed_state_pkey",
+            "feed_consumers_pkey",
+            "webhooks_pkey",
+            "webhooks_name",
+            "webhook_networks_pkey",
+        ),
         *("audit_pkey", "audit_at", "audit_actor", "audit_action", "request_rates_pkey"),
     }
 )

@@ -60,6 +60,8 @@ ALLOWED = {
         prune_default_runs prune_logs prune_resolutions prune_stats prune_workers
         read_retention set_schedule stop_workers sweep_lanes
         set_task_rate inherit_task_rate
+        due_webhooks fail_webhook advance_webhook list_webhooks lock_webhook pause_webhook read_webhook_networks
+        read_webhook_secret resume_webhook
     """,
     "O": """
         limit_queue
@@ -68,6 +70,7 @@ ALLOWED = {
         create_schedule delete_schedule pause_schedules resume_schedules run_schedule
         open_circuit close_circuit
         acknowledge_feed consume_feed delete_feed_consumer list_feed_consumers
+        change_webhook create_webhook delete_webhook
     """,
     "WRO": """
         find_attempts_under_way find_completed_attempt find_latest_failures find_unknown_tasks follow_logs follow_runs
@@ -258,6 +261,8 @@ OWN_SQL: list[tuple[LiteralString, str]] = [
     ("SELECT * FROM pgtask.feed()", "WRO"),
     ("SELECT * FROM pgtask.read_feed('c')", "O"),
     ("SELECT pgtask.note_pruned(1, 1, 1)", "WO"),
+    ("INSERT INTO pgtask.webhook_networks VALUES ('10.0.0.0/8')", ""),
+    ("SELECT secret FROM pgtask.webhooks", "WO"),
     ("UPDATE pgtask.feed_consumers SET position = ''", ""),
     ("SELECT text FROM pgtask.explain(1)", "WRO"),
     ("SELECT pgtask.ageing_step(), pgtask.last_job_id()", "WRO"),

@@ -23,6 +23,8 @@ BEGIN
                               pgtask.schedule, pgtask.unschedule, pgtask.pause_schedule, pgtask.resume_schedule,
                               pgtask.run_schedule, pgtask.open_circuit, pgtask.close_circuit TO {role};
     GRANT SELECT, DELETE ON pgtask.feed_consumers TO {role};
+    GRANT SELECT, INSERT, UPDATE, DELETE ON pgtask.webhooks TO {role};
+    GRANT SELECT ON pgtask.webhook_networks TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.feed, pgtask.feed_position, pgtask.read_feed, pgtask.acknowledge_feed,
                               pgtask.note_pruned TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.explain_span, pgtask.explain_moment, pgtask.explain_instant,
