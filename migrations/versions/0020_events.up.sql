@@ -28,7 +28,7 @@ CREATE TABLE pgtask.feed_consumers (
     read_at timestamptz,
     acknowledged_at timestamptz,
     -- Until then the batch that was read is somebody's to work on.
-    leased_until timestamptz
+    lease_ends_at timestamptz
 );
 COMMENT ON TABLE pgtask.feed_consumers IS 'How far each named consumer of the feed has come.';
 
@@ -128,13 +128,13 @@ BEGIN
     END IF;
     -- Another session of this consumer has a batch, or is taking it: this one gets none.
     PERFORM FROM pgtask.feed_consumers c
-      WHERE c.name = consumer AND c."position" = reached AND coalesce(c.leased_until, '-infinity') <= clock_timestamp()
+      WHERE c.name = consumer AND c."position" = reached AND coalesce(c.lease_ends_at, '-infinity') <= clock_timestamp()
         FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         RETURN;
     END IF;
     UPDATE pgtask.feed_consumers c
-       SET read_at = clock_timestamp(), leased_until = clock_timestamp() + lease
+       SET read_at = clock_timestamp(), lease_ends_at = clock_timestamp() + lease
      WHERE c.name = consumer;
     RETURN QUERY SELECT f.* FROM pgtask.feed(reached, max_rows) f;
 END
@@ -168,12 +168,12 @@ BEGIN
     IF reached.generation = current AND reached.xid <= newest
        AND (given.xid, given.job, given.attempt) <= (reached.xid, reached.job, reached.attempt) THEN
         -- It never goes back, whoever is late, but for numbers that began anew.
-        UPDATE pgtask.feed_consumers c SET leased_until = NULL
+        UPDATE pgtask.feed_consumers c SET lease_ends_at = NULL
          WHERE c.name = consumer AND c."position" = acknowledge_feed."position";
         RETURN false;
     END IF;
     UPDATE pgtask.feed_consumers c
-       SET "position" = acknowledge_feed."position", acknowledged_at = clock_timestamp(), leased_until = NULL
+       SET "position" = acknowledge_feed."position", acknowledged_at = clock_timestamp(), lease_ends_at = NULL
      WHERE c.name = consumer;
     RETURN true;
 END
@@ -251,7 +251,7 @@ CREATE TABLE pgtask.webhooks (
     "position" text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     failures integer NOT NULL DEFAULT 0,
-    failing_since timestamptz,
+    first_failed_at timestamptz,
     next_attempt_at timestamptz NOT NULL DEFAULT now(),
     delivered_at timestamptz,
     last_status smallint,

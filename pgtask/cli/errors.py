@@ -60,6 +60,8 @@ def _code(error: Exception) -> int:
             | errors.ScheduleNotFoundError()
             | errors.TaskNotFoundError()
             | errors.WorkerNotFoundError()
+            | errors.ConsumerNotFoundError()
+            | errors.WebhookNotFoundError()
         ):
             return NOT_FOUND
         case errors.DatabaseUnavailableError() | errors.EmbeddedServerError():

@@ -20,10 +20,10 @@ from pgtask.engine.persistence import persist
 from pgtask.model.webhook import Delivery, DueWebhook, message, trial
 
 LEADERSHIP = "webhooks"
-_LEADERSHIP_SECONDS = 10.0
+_LEADERSHIP_SECONDS = 5.0
 _LOOK_EVERY = 1.0
 # Of those who do not lead: a thousand of them must not cost the database more than the webhooks do.
-_CANDIDATES_PAUSE = 5.0
+_CANDIDATES_PAUSE = _LEADERSHIP_SECONDS / 2
 _NOTE_EVERY = 60.0
 _MOST = 32
 _PAGE = 200

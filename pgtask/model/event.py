@@ -62,9 +62,9 @@ class FeedConsumer:
     created_at: datetime
     read_at: datetime | None
     acknowledged_at: datetime | None
-    leased_until: datetime | None
+    lease_ends_at: datetime | None
     """Until then one of its sessions works on a batch."""
-    waiting_since: datetime | None
+    next_event_at: datetime | None
     """When the next event happened that it has not acknowledged; None where there is none."""
     interrupted: bool
     """Whether events that it had not read are gone: it is told so by an event `reset`."""

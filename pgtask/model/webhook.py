@@ -41,13 +41,13 @@ class WebhookRecord:
     created_at: datetime
     failures: int
     """Deliveries in a row that failed."""
-    failing_since: datetime | None
+    first_failed_at: datetime | None
     next_attempt_at: datetime
     delivered_at: datetime | None
     last_status: int | None
     """What the other side answered last; None where it did not."""
     last_error: str | None
-    waiting_since: datetime | None
+    next_event_at: datetime | None
     """When the next event happened that it has not been offered; None where there is none."""
 
 

@@ -229,7 +229,7 @@ def test_twenty_writers_and_a_reader_that_crashes_lose_nothing(database: str, co
                 elif found:
                     worked.extend(ids(found))
                     feed.acknowledge(own, "c", found[-1].position)
-            if over and not feed.consumers(connection)[0].waiting_since:
+            if over and not feed.consumers(connection)[0].next_event_at:
                 return
 
     with ThreadPoolExecutor(writers + 1) as pool:
@@ -277,7 +277,7 @@ def test_sessions_that_ask_at_the_same_time_get_a_batch_once(database: str, conn
     def work(_: int) -> list[int]:
         done = []
         with psycopg.connect(database, autocommit=True) as own:
-            while feed.consumers(own)[0].waiting_since:
+            while feed.consumers(own)[0].next_event_at:
                 found = feed.consume(own, "c", 3)
                 done += ids(found)
                 if found:
@@ -331,9 +331,9 @@ def test_what_is_no_consumer_or_position_is_refused(connection: Connection) -> N
 
 def test_a_consumer_is_listed_with_what_waits_for_it_and_dropped(connection: Connection) -> None:
     feed.consume(connection, "c")
-    assert [(each.name, each.waiting_since) for each in feed.consumers(connection)] == [("c", None)]
+    assert [(each.name, each.next_event_at) for each in feed.consumers(connection)] == [("c", None)]
     add_run(connection, 1)
-    assert feed.consumers(connection)[0].waiting_since is not None
+    assert feed.consumers(connection)[0].next_event_at is not None
 
     feed.drop(connection, "c")
 

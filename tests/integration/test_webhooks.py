@@ -76,7 +76,7 @@ def test_what_happens_arrives_signed_and_in_order(site: Site, connection: Connec
     assert (content["type"], content["data"]["queue"], content["data"]["task"]) == ("job.completed", "mail", "send")
     assert first.headers["webhook-id"] == f"evt_{content['data']['position']}"
     assert len({request.headers["webhook-id"] for request in site.requests}) == 20
-    eventually(lambda: webhooks.read(connection, "w").waiting_since is None)
+    eventually(lambda: webhooks.read(connection, "w").next_event_at is None)
     assert webhooks.read(connection, "w").last_status == 200
 
 
@@ -88,7 +88,7 @@ def test_only_what_is_asked_for_arrives(site: Site, connection: Connection) -> N
     add_run(connection, 3, "failed", queue="other", task="a")
     add_run(connection, 4, "failed", queue="mail", task="a")
 
-    eventually(lambda: webhooks.read(connection, "w").waiting_since is None)
+    eventually(lambda: webhooks.read(connection, "w").next_event_at is None)
 
     assert jobs_told(site) == [4]
 
@@ -139,7 +139,7 @@ def test_one_that_failed_for_days_is_paused_and_goes_on_when_resumed(site: Site,
     webhooks.create(connection, "w", url(site))
     add_run(connection, 1)
     eventually(lambda: failed(connection))
-    connection.execute("UPDATE pgtask.webhooks SET failing_since = now() - interval '73 h', next_attempt_at = now()")
+    connection.execute("UPDATE pgtask.webhooks SET first_failed_at = now() - interval '73 h', next_attempt_at = now()")
 
     eventually(lambda: webhooks.read(connection, "w").paused_at)
     assert webhooks.read(connection, "w").paused_reason == "it failed for 3 days"

@@ -66,13 +66,13 @@ class WebhookShape(Shape):
     created_at: datetime
     failures: int
     """Deliveries in a row that failed."""
-    failing_since: datetime | None
+    first_failed_at: datetime | None
     next_attempt_at: datetime
     delivered_at: datetime | None
     last_status: int | None
     """What the other side answered last."""
     last_error: str | None
-    waiting_since: datetime | None
+    next_event_at: datetime | None
     """When the next event happened that it has not been offered."""
 
 

@@ -3,7 +3,7 @@
 UPDATE pgtask.webhooks w
    SET "position" = %(position)s::text,
        failures = 0,
-       failing_since = NULL,
+       first_failed_at = NULL,
        delivered_at = CASE WHEN %(status)s::int2 IS NULL THEN w.delivered_at ELSE clock_timestamp() END,
        last_status = coalesce(%(status)s::int2, w.last_status),
        last_error = CASE WHEN %(status)s::int2 IS NULL THEN w.last_error END

@@ -4,8 +4,8 @@ SELECT c.name,
        c.created_at,
        c.read_at,
        c.acknowledged_at,
-       c.leased_until,
-       next.at AS waiting_since,
+       c.lease_ends_at,
+       next.at AS next_event_at,
        coalesce(next.event = 'reset', false) AS interrupted
   FROM pgtask.feed_consumers c
   LEFT JOIN LATERAL pgtask.feed(c."position", 1) next ON true

@@ -11,12 +11,12 @@ SELECT w.id,
        w."position",
        w.created_at,
        w.failures,
-       w.failing_since,
+       w.first_failed_at,
        w.next_attempt_at,
        w.delivered_at,
        w.last_status,
        w.last_error,
-       next.at AS waiting_since
+       next.at AS next_event_at
   FROM pgtask.webhooks w
   LEFT JOIN LATERAL pgtask.feed(w."position", 1) next ON true
  WHERE %(name)s::text IS NULL OR w.name = %(name)s::text
