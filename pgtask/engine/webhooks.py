@@ -20,10 +20,10 @@ from pgtask.engine.persistence import persist
 from pgtask.model.webhook import Delivery, DueWebhook, message, trial
 
 LEADERSHIP = "webhooks"
-_LEADERSHIP_SECONDS = 5.0
+_LEADERSHIP_SECONDS = 10.0
 _LOOK_EVERY = 1.0
 # Of those who do not lead: a thousand of them must not cost the database more than the webhooks do.
-_CANDIDATES_PAUSE = _LEADERSHIP_SECONDS / 2
+_CANDIDATES_PAUSE = _LEADERSHIP_SECONDS
 _NOTE_EVERY = 60.0
 _MOST = 32
 _PAGE = 200
@@ -42,7 +42,6 @@ class Webhooks:
         self._pooled = pooled
         self._stopped = threading.Event()
         self._leading = threading.Event()
-        self._news = threading.Event()
         self._lock = threading.Lock()
         self._busy: set[int] = set()
         self._noted_at = float("-inf")
@@ -57,7 +56,6 @@ class Webhooks:
     def stop(self) -> None:
         """Ends, giving a leadership up. What a courier is sending may still arrive."""
         self._stopped.set()
-        self._news.set()
         self._leading.clear()
         if self._thread.is_alive():
             self._thread.join(timeout=2.0)
@@ -67,18 +65,25 @@ class Webhooks:
         persist(self._serve, self._stopped, log, "webhooks not looked at")
 
     def _serve(self) -> None:
+        while not self._stopped.is_set():
+            self._lead()
+            # Who does not lead holds no connection either.
+            self._stopped.wait(_CANDIDATES_PAUSE * random.uniform(0.8, 1.2))
+
+    def _lead(self) -> None:
+        """Serves as long as this worker leads."""
         name = f"pgtask webhooks {self._worker_id}"
         with connect(self._url, application_name=name, pooled=self._pooled) as connection:
-            while not self._stopped.is_set():
-                self._news.clear()
-                self._news.wait(self._step(connection))
-            ownership.resign(connection, LEADERSHIP, self._worker_id)
+            while not self._stopped.is_set() and self._step(connection):
+                self._stopped.wait(_LOOK_EVERY)
+            if self._stopped.is_set():
+                ownership.resign(connection, LEADERSHIP, self._worker_id)
 
-    def _step(self, connection: Connection) -> float:
-        """Sends couriers out if this worker leads; returns the seconds until the next look."""
+    def _step(self, connection: Connection) -> bool:
+        """Sends couriers out if this worker leads; returns whether it does."""
         if not ownership.lead(connection, LEADERSHIP, self._worker_id, _LEADERSHIP_SECONDS, unbroken=False):
             self._leading.clear()
-            return _CANDIDATES_PAUSE * random.uniform(0.8, 1.2)
+            return False
         self._leading.set()
         if time.monotonic() - self._noted_at >= _NOTE_EVERY:
             feed.note(connection)
@@ -90,7 +95,7 @@ class Webhooks:
                 with self._lock:
                     self._busy.add(webhook.id)
                 threading.Thread(target=self._courier, args=[webhook], name="courier", daemon=True).start()
-        return _LOOK_EVERY
+        return True
 
     def _courier(self, webhook: DueWebhook) -> None:
         try:

@@ -61,7 +61,7 @@ ALLOWED = {
         read_retention set_schedule stop_workers sweep_lanes
         set_task_rate inherit_task_rate
         due_webhooks fail_webhook advance_webhook list_webhooks lock_webhook pause_webhook read_webhook_networks
-        read_webhook_secret resume_webhook
+        read_webhook_secret resume_webhook inspect_feed list_feed_consumers
     """,
     "O": """
         limit_queue
@@ -69,7 +69,7 @@ ALLOWED = {
         delete_dead_letters resolve_jobs unresolve_jobs
         create_schedule delete_schedule pause_schedules resume_schedules run_schedule
         open_circuit close_circuit
-        acknowledge_feed consume_feed delete_feed_consumer list_feed_consumers
+        acknowledge_feed consume_feed delete_feed_consumer
         change_webhook create_webhook delete_webhook
     """,
     "WRO": """

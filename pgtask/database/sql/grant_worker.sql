@@ -19,7 +19,7 @@ BEGIN
                               pgtask.report_outcomes, pgtask.repair_circuits, pgtask.pace_retries TO {role};
     GRANT SELECT, UPDATE ("position", paused_at, paused_reason, failures, first_failed_at, next_attempt_at, delivered_at,
                           last_status, last_error) ON pgtask.webhooks TO {role};
-    GRANT SELECT ON pgtask.webhook_networks TO {role};
+    GRANT SELECT ON pgtask.webhook_networks, pgtask.feed_consumers TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.feed, pgtask.feed_position, pgtask.note_feed, pgtask.note_pruned TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.explain_span, pgtask.explain_moment, pgtask.explain_instant,
                               pgtask.explain_since, pgtask.explain_took, pgtask.explain_count, pgtask.explain_list, pgtask.explain_quoted,
