@@ -17,6 +17,7 @@ from pgtask.model.token import Scope
 
 from . import access, api, cors, docs, rates, requests
 from .auth.bearer import Bearers
+from .broadcaster import Broadcaster
 from .contract import AnyToken, Operation, Rights
 from .dispatch import Dispatcher
 from .document import BASE, document
@@ -63,6 +64,7 @@ def create_app(settings: Settings | None = None, *, url: str | None = None, pref
     # Set when the process is to end, so that what takes long ends in order.
     app.extensions["pgtask.stopping"] = threading.Event()
     app.extensions["pgtask.waiters"] = Waiters(pool, max(1, given.server_threads // 4))
+    app.extensions["pgtask.broadcaster"] = Broadcaster(pool, max(1, given.server_threads // 4))
     app.url_map.converters |= {"name": Name, "number": Number}
     app.url_map.strict_slashes = False
     wsgi: WSGIApplication = app.wsgi_app

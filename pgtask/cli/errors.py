@@ -61,6 +61,8 @@ def _code(error: Exception) -> int:
             | errors.TaskNotFoundError()
             | errors.TokenNotFoundError()
             | errors.WorkerNotFoundError()
+            | errors.ConsumerNotFoundError()
+            | errors.WebhookNotFoundError()
         ):
             return NOT_FOUND
         case errors.DatabaseUnavailableError() | errors.EmbeddedServerError():

@@ -35,6 +35,7 @@ TREE: Mapping[str, Mapping[str, Branch]] = {
     "Jobs": {
         "enqueue": Branch("enqueue", "enqueue", "Enqueue a job."),
         "jobs": Branch("jobs", "jobs", "List, show, follow, cancel, retry and delete jobs."),
+        "events": Branch("events", "events", "Print each attempt that ends, none skipped."),
         "dead": Branch("dead", "dead", "List, retry, resolve and delete jobs that failed for good."),
         "bulk": Branch("bulk", "bulk", "List, watch and cancel actions on many jobs."),
         "schedules": Branch("schedules", "schedules", "List, add, preview, pause and run schedules."),
@@ -43,6 +44,8 @@ TREE: Mapping[str, Mapping[str, Branch]] = {
         "queues": Branch("queues", "queues", "List, change, pause and resume queues."),
         "workers": Branch("workers", "workers", "List, show and stop workers."),
         "tasks": Branch("tasks", "tasks", "List the tasks that workers have registered."),
+        "feed": Branch("events", "feed", "List and drop named consumers of events."),
+        "webhooks": Branch("webhooks", "webhooks", "Send events to other services, signed and in order."),
         "top": Branch("top", "top", "Watch queues, workers and jobs live."),
         "stats": Branch("stats", "stats", "Throughput, errors and times of the last hour."),
         "tokens": Branch("tokens", "tokens", "Make, list and revoke tokens of the API."),

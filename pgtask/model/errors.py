@@ -154,6 +154,34 @@ class ScheduleStateError(PgTaskError):
     """The schedule is not in a state that allows what was asked."""
 
 
+class ConsumerNotFoundError(PgTaskError):
+    """No consumer of the feed has this name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"Did you mean '{close[0]}'?" if close else "See: pgtask feed list"
+        super().__init__(f"The feed has no consumer '{name}'. {hint}")
+        self.name = name
+
+
+class PositionError(PgTaskError):
+    """A text is no position of the feed, or a name none of a consumer."""
+
+
+class WebhookNotFoundError(PgTaskError):
+    """No webhook has this name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"Did you mean '{close[0]}'?" if close else "See: pgtask webhooks list"
+        super().__init__(f"There is no webhook '{name}'. {hint}")
+        self.name = name
+
+
+class WebhookError(PgTaskError):
+    """A webhook cannot be as it was asked for, or not be reached."""
+
+
 class WorkerNotFoundError(PgTaskError):
     """No worker has this id."""
 

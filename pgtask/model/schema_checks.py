@@ -30,6 +30,14 @@ INDEXES = frozenset(
         *("bulk_operations_pkey", "bulk_operations_due"),
         *("totals_pkey", "totals_edge_pkey", "worker_minutes_pkey", "worker_minutes_minute"),
         *("tokens_pkey", "tokens_name", "tokens_prefix", "idempotency_keys_pkey", "idempotency_keys_created_at"),
+        *(
+            "runs_xid",
+            "feed_state_pkey",
+            "feed_consumers_pkey",
+            "webhooks_pkey",
+            "webhooks_name",
+            "webhook_networks_pkey",
+        ),
         *("audit_pkey", "audit_at", "audit_actor", "audit_action", "request_rates_pkey"),
     }
 )

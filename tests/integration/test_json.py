@@ -256,14 +256,26 @@ def test_each_command_prints_what_is_described(database: str, connection: Connec
         "schedules resume": ["schedules", "resume", "new"],
         "schedules run": ["schedules", "run", "new"],
         "schedules delete": ["schedules", "delete", "new"],
+        "feed list": ["feed", "list"],
+        "feed drop": ["feed", "drop", "c"],
+        "webhooks add": ["webhooks", "add", "w", "https://example.com/", "--status", "failed", "-q", "mail"],
+        "webhooks list": ["webhooks", "list"],
+        "webhooks show": ["webhooks", "show", "w"],
+        "webhooks pause": ["webhooks", "pause", "w"],
+        "webhooks resume": ["webhooks", "resume", "w"],
+        "webhooks delete": ["webhooks", "delete", "w"],
     }
+    assert run(database, "events", "--consumer", "c", "--once").exit_code == 0
     for name, arguments in shown.items():
         checker.check(name, answer(run(database, *arguments, "--json")))
     checker.check("jobs show", answer(run(database, "jobs", "show", waiting, "--json")))
     checker.check("doctor", json.loads(run(database, "doctor", "--json").stdout))
 
+    run(database, "webhooks", "add", "w", "http://127.0.0.1:9/")
+    checker.check("webhooks test", json.loads(run(database, "webhooks", "test", "w", "--json").stdout))
+
     assert set(OBJECTS) - checker.seen - {"page of X"} == OF_BENCH | OF_DEMO
-    untold = {"jobs tail", "jobs tail ID", "doctor", "demo", "bench"}
+    untold = {"jobs tail", "jobs tail ID", "doctor", "demo", "bench", "events", "webhooks test"}
     assert set(COMMANDS) == {*shown, *untold}
 
 
@@ -302,6 +314,16 @@ def test_tail_prints_what_is_described(database: str, connection: Connection, mo
     for line in lines:
         checker.check("jobs tail", line)
     assert {line["event"] for line in lines} == {"started", "ended"}
+
+
+def test_events_print_what_is_described(database: str, connection: Connection) -> None:
+    fill(connection)
+    ended = run(database, "events", "--once", "--from-start", "--json").stdout
+    reset = run(database, "events", "--once", "--after", "9-1-1-1", "--json").stdout
+    lines = [json.loads(line) for line in (ended + reset).splitlines()]
+    for line in lines:
+        Checker().check_line("events", line)
+    assert {line["event"] for line in lines} == {"ended", "reset"}
 
 
 def test_demo_prints_what_is_described(database: str, tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ ALLOWED = {
         heartbeat lead open_gate pretend_to_run register_task register_worker resign roll_up write_logs write_progress
         repair_circuits report_outcomes
         add_totals lock_totals
+        note_feed
     """,
     "WO": """
         cancel_bulk_operation audit_of_enqueues prune_api
@@ -69,6 +70,8 @@ ALLOWED = {
         advance_bulk_operation fail_bulk_operation prune_bulk_operations take_bulk_operation
         read_retention set_schedule stop_workers sweep_lanes
         set_task_rate inherit_task_rate lock_task lock_schedule bring_forward_jobs edit_job
+        due_webhooks fail_webhook advance_webhook list_webhooks lock_webhook pause_webhook read_webhook_networks
+        read_webhook_secret resume_webhook inspect_feed list_feed_consumers
     """,
     "O": """
         limit_queue
@@ -77,6 +80,8 @@ ALLOWED = {
         delete_dead_letters resolve_jobs unresolve_jobs
         create_schedule delete_schedule pause_schedules resume_schedules run_schedule
         open_circuit close_circuit
+        acknowledge_feed consume_feed delete_feed_consumer
+        change_webhook create_webhook delete_webhook
     """,
     "WRO": """
         find_attempts_under_way find_completed_attempt find_latest_failures find_unknown_tasks follow_logs follow_runs
@@ -90,6 +95,7 @@ ALLOWED = {
         find_uncounted_queues known_tasks
         find_schedule_jobs known_schedules list_schedules list_ticks next_due_schedule
         find_dead_letters find_oldest_dead_letters group_dead_letters read_aftermath read_dead_letter
+        feed_position read_feed watch_jobs watch_queues
     """,
 }
 # COPY, LISTEN, SET, RESET, DISCARD, and what only an owner runs.
@@ -272,6 +278,12 @@ OWN_SQL: list[tuple[LiteralString, str]] = [
     ("DELETE FROM pgtask.schedules", ""),
     ("DELETE FROM pgtask.schedule_ticks", "WO"),
     ("SELECT pgtask.retry(1)", "O"),
+    ("SELECT * FROM pgtask.feed()", "WRO"),
+    ("SELECT * FROM pgtask.read_feed('c')", "O"),
+    ("SELECT pgtask.note_pruned(1, 1, 1)", "WO"),
+    ("INSERT INTO pgtask.webhook_networks VALUES ('10.0.0.0/8')", ""),
+    ("SELECT secret FROM pgtask.webhooks", "WO"),
+    ("UPDATE pgtask.feed_consumers SET position = ''", ""),
     ("SELECT text FROM pgtask.explain(1)", "WRO"),
     ("SELECT pgtask.ageing_step(), pgtask.last_job_id()", "WRO"),
     ("SELECT pgtask.notify_rewind('q', 1::smallint, now())", "WO"),

@@ -4,6 +4,7 @@ from . import (
     bulk_operations,
     dead_letters,
     enqueue,
+    events,
     job_actions,
     job_sets,
     jobs,
@@ -13,6 +14,7 @@ from . import (
     statistics,
     task_types,
     tokens,
+    webhooks,
     workers,
 )
 
@@ -29,6 +31,8 @@ SECTIONS = (
     workers.section,
     statistics.section,
     metrics.section,
+    events.section,
+    webhooks.section,
     tokens.section,
 )
 """All of them, in the order of the documentation."""

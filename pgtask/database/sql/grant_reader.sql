@@ -8,6 +8,7 @@ BEGIN
                     pgtask.circuits, pgtask.circuit_tallies, pgtask.resolutions TO {role};
     GRANT SELECT ON SEQUENCE pgtask.jobs_id_seq TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.duration_bounds, pgtask.add_buckets, pgtask.sum_buckets(bigint[]), pgtask.in_bucket TO {role};
+    GRANT EXECUTE ON FUNCTION pgtask.feed, pgtask.feed_position TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.explain_span, pgtask.explain_moment, pgtask.explain_instant,
                               pgtask.explain_since, pgtask.explain_took, pgtask.explain_count, pgtask.explain_list, pgtask.explain_quoted,
                               pgtask.explain_error, pgtask.explain_worker, pgtask.explain_fate, pgtask.ageing_step,

@@ -22,6 +22,10 @@ BEGIN
                               pgtask.notify_rewind, pgtask.cancel, pgtask.add_partition, pgtask.drop_expired_partition, pgtask.prune_api,
                               pgtask.rate_room, pgtask.within_limits, pgtask.claim_limited, pgtask.repair_limits, pgtask.copy_dead_letter,
                               pgtask.report_outcomes, pgtask.repair_circuits, pgtask.pace_retries TO {role};
+    GRANT SELECT, UPDATE ("position", paused_at, paused_reason, failures, first_failed_at, next_attempt_at, delivered_at,
+                          last_status, last_error) ON pgtask.webhooks TO {role};
+    GRANT SELECT ON pgtask.webhook_networks, pgtask.feed_consumers TO {role};
+    GRANT EXECUTE ON FUNCTION pgtask.feed, pgtask.feed_position, pgtask.note_feed, pgtask.note_pruned TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.explain_span, pgtask.explain_moment, pgtask.explain_instant,
                               pgtask.explain_since, pgtask.explain_took, pgtask.explain_count, pgtask.explain_list, pgtask.explain_quoted,
                               pgtask.explain_error, pgtask.explain_worker, pgtask.explain_fate, pgtask.ageing_step,
