@@ -13,7 +13,7 @@ from pgtask.database.pool import Pool
 from pgtask.model.errors import ConfigurationError
 from pgtask.model.token import Scope
 
-from . import api, requests
+from . import api, requests, serving
 from .auth.bearer import Bearers
 from .contract import Operation
 from .dispatch import Dispatcher
@@ -50,6 +50,7 @@ def create_app(settings: Settings | None = None, *, url: str | None = None) -> F
     app = Flask("pgtask.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = given.max_body
     app.extensions["pgtask"] = pool
+    app.extensions[serving.NAME] = serving.new_counter(given, place)
     app.url_map.converters |= {"name": Name, "number": Number}
     app.url_map.strict_slashes = False
     wsgi: WSGIApplication = app.wsgi_app

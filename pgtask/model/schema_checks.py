@@ -29,6 +29,7 @@ INDEXES = frozenset(
         "queue_sizes_pkey",
         *("tokens_pkey", "tokens_name", "tokens_prefix", "idempotency_keys_pkey", "idempotency_keys_created_at"),
         *("audit_pkey", "audit_at", "audit_actor", "audit_action", "request_rates_pkey"),
+        "holdings_worker_id",
     }
 )
 """Without one of these some statement reads a whole table."""

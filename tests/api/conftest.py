@@ -14,4 +14,5 @@ def api(database: str) -> Iterator[Api]:
     """The API, with a token that may do everything."""
     made = made_api(database)
     yield made
+    made.app.extensions["pgtask.counter"].close()
     made.app.extensions["pgtask"].close()

@@ -52,6 +52,7 @@ ALLOWED = {
         advance_lane bury_workers claim_jobs claim_suspects complete_jobs end_jobs end_worker fill_history free_jobs
         heartbeat lead open_gate pretend_to_run register_task register_worker resign roll_up write_logs write_progress
         repair_circuits report_outcomes
+        introduce_tasks note_claim note_holdings register_remote_worker take_holdings
     """,
     "WO": """
         cancel_jobs count_default_runs lock_due_schedules prune_schedule_ticks
@@ -74,6 +75,7 @@ ALLOWED = {
         read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs
         most_at_once sum_completed_jobs sum_file_jobs
         find_uncounted_queues known_tasks
+        find_held_jobs find_own_runs find_remote_worker
         find_schedule_jobs known_schedules list_schedules list_ticks next_due_schedule
         find_dead_letters find_oldest_dead_letters group_dead_letters read_aftermath read_dead_letter
     """,
