@@ -85,6 +85,7 @@ class OwnRun(NamedTuple):
 
     outcome: str
     final: bool
+    error_type: str | None
 
 
 def register(connection: Connection, *, names: Sequence[str], tasks: Sequence[Mapping[str, Any]], **row: Any) -> int:
@@ -189,4 +190,4 @@ class RemoteConnection(WorkConnection):
     def own_runs(self, pairs: Sequence[Pair]) -> dict[Pair, OwnRun]:
         """How those of these attempts ended that the worker has brought to an end."""
         arguments = {"ids": [pair[0] for pair in pairs], "attempts": [pair[1] for pair in pairs]}
-        return {(row[0], row[1]): OwnRun(row[2], row[3]) for row in self._run(_FIND_OWN_RUNS, arguments)}
+        return {(row[0], row[1]): OwnRun(*row[2:]) for row in self._run(_FIND_OWN_RUNS, arguments)}

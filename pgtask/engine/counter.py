@@ -70,6 +70,10 @@ class Counter:
         """Attempts have ended, which may make room in limits."""
         self._publish(Claimer.freed)
 
+    def queues_changed(self) -> None:
+        """A circuit may have opened: its jobs are not to be given out until the database's notice comes."""
+        self._publish(Claimer.queues_changed)
+
     def close(self) -> None:
         """Sends those who wait away, listens no more, and closes the idle connections."""
         self._closed = True
@@ -121,7 +125,7 @@ class Counter:
                 self._dispensers.clear()
                 return
         if "queues" in message:
-            self._publish(Claimer.queues_changed)
+            self.queues_changed()
         elif "rewind" in message:
             instant = datetime.fromtimestamp(message["at"], UTC)
             queue, priority = message["rewind"], message["priority"]

@@ -10,6 +10,7 @@ from pgtask.database.outcomes import Completions, Endings, Report
 from pgtask.database.ownership import Pair
 from pgtask.database.remote import HeldJob, OwnRun, RemoteConnection
 
+REFUSED = "ResultRefused"
 _CHARGED = frozenset({"failed", "timeout"})
 
 
@@ -43,13 +44,15 @@ class Ending:
 class Settled:
     """What became of an attempt: its outcome, whether its job has ended with it, and whether that was so before.
 
-    `outcome` None: it was not this worker's to end. `freed`: it made room in a limit.
+    `outcome` None: it was not this worker's to end. `freed`: it made room in a limit. `charged`: it may have opened the
+    circuit of its task.
     """
 
     outcome: str | None = None
     final: bool = False
     repeated: bool = False
     freed: bool = False
+    charged: bool = False
 
 
 def hand_in(connection: RemoteConnection, endings: Iterable[Ending]) -> dict[Pair, Settled]:
@@ -59,31 +62,39 @@ def hand_in(connection: RemoteConnection, endings: Iterable[Ending]) -> dict[Pai
     """
     given = sorted(endings, key=lambda ending: ending.key)
     newest = {ending.id: ending for ending in given}
-    pairs = [ending.key for ending in newest.values()]
-    held = connection.held(pairs)
-    wanted = [ending for ending in newest.values() if ending.key in held]
-    completed = _send(connection, wanted, held)
-    settled = {pair: Settled("completed", final=True, freed=held[pair].limited) for pair in completed}
-    others = [ending for ending in given if ending.key not in completed]
-    for pair, run in _ends_of(connection, others).items():
-        settled[pair] = Settled(run.outcome, run.final, pair not in held, pair in held and held[pair].limited)
-    for ending in others:
-        if ending.key in held and not ending.started:
-            # Gone without a trace, as it never began; unless somebody else has ended it meanwhile.
-            job = held[ending.key]
-            outcome = "cancelled" if job.cancel else ending.outcome
-            settled.setdefault(ending.key, Settled(outcome, final=job.cancel, freed=job.limited))
-    return {ending.key: settled.get(ending.key, Settled()) for ending in given}
+    held = connection.held([ending.key for ending in newest.values()])
+    taken = _send(connection, [ending for ending in newest.values() if ending.key in held], held)
+    asked = [ending for ending in given if taken.get(ending.key) != "completed"]
+    runs = connection.own_runs([ending.key for ending in asked]) if asked else {}
+    return {ending.key: _settled(ending, taken, held, runs.get(ending.key)) for ending in given}
 
 
-def _ends_of(connection: RemoteConnection, endings: Sequence[Ending]) -> dict[Pair, OwnRun]:
-    return connection.own_runs([ending.key for ending in endings]) if endings else {}
+def _settled(ending: Ending, taken: Mapping[Pair, str], held: Mapping[Pair, HeldJob], run: OwnRun | None) -> Settled:
+    outcome = taken.get(ending.key)
+    if outcome is None:
+        known = run is not None and _is_that(ending, run)
+        return Settled(run.outcome, run.final, repeated=True) if run and known else Settled()
+    job = held[ending.key]
+    if outcome == "completed":
+        return Settled(outcome, final=True, freed=job.limited)
+    if run is not None:
+        charged = job.guarded and run.outcome in _CHARGED
+        return Settled(run.outcome, run.final, freed=job.limited, charged=charged)
+    # What never began leaves no run of its own.
+    return Settled("cancelled" if job.cancel else outcome, final=job.cancel, freed=job.limited)
 
 
-def _send(connection: RemoteConnection, endings: Sequence[Ending], held: Mapping[Pair, HeldJob]) -> set[Pair]:
-    """Sends a batch; returns which attempts are now completed."""
+def _is_that(ending: Ending, run: OwnRun) -> bool:
+    """Whether a run is what the ending became when it was told before. Others may have ended the attempt, too."""
+    if ending.outcome == "completed":
+        return run.outcome == "completed" or run.error_type == REFUSED
+    return run.outcome in (ending.outcome, "cancelled")
+
+
+def _send(connection: RemoteConnection, endings: Sequence[Ending], held: Mapping[Pair, HeldJob]) -> dict[Pair, str]:
+    """Sends a batch; returns which of them were taken, and as what."""
     if not endings:
-        return set()
+        return {}
     try:
         return _exchange(connection, endings, held)
     except Exception as error:
@@ -92,19 +103,19 @@ def _send(connection: RemoteConnection, endings: Sequence[Ending], held: Mapping
             raise
     # Nothing of it happened; one attempt's data must not hold up the others.
     if len(endings) > 1:
-        return {pair for ending in endings for pair in _send(connection, [ending], held)}
+        return {pair: one for ending in endings for pair, one in _send(connection, [ending], held).items()}
     failed = replace(
         endings[0],
         outcome="failed",
         result=None,
-        error_type="ResultRefused",
+        error_type=REFUSED,
         error=f"PostgreSQL refused what the worker gave: {reason}",
         traceback=None,
     )
     return _exchange(connection, [failed], held)
 
 
-def _exchange(connection: RemoteConnection, endings: Sequence[Ending], held: Mapping[Pair, HeldJob]) -> set[Pair]:
+def _exchange(connection: RemoteConnection, endings: Sequence[Ending], held: Mapping[Pair, HeldJob]) -> dict[Pair, str]:
     done = [ending for ending in endings if ending.outcome == "completed"]
     rest = [ending for ending in endings if ending.outcome != "completed"]
     exchanged = connection.exchange(
@@ -116,7 +127,8 @@ def _exchange(connection: RemoteConnection, endings: Sequence[Ending], held: Map
         limited=[ending.key for ending in endings if held[ending.key].limited],
         report=_report(endings, held),
     )
-    return {ending.key for ending in done if ending.id in exchanged.completed}
+    taken = exchanged.completed | exchanged.ended
+    return {ending.key: ending.outcome for ending in endings if ending.id in taken}
 
 
 def _age(ending: Ending, held: Mapping[Pair, HeldJob]) -> float:

@@ -73,7 +73,9 @@ def end(counter: Counter, worker: RemoteWorker, endings: Sequence[Ending]) -> di
 
 
 def _rouse(counter: Counter, settled: Mapping[Pair, Settled]) -> None:
-    if any(one.freed for one in settled.values()):
+    if any(one.charged for one in settled.values()):
+        counter.queues_changed()
+    elif any(one.freed for one in settled.values()):
         counter.freed()
 
 

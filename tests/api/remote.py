@@ -19,7 +19,9 @@ class Remote:
 
     def beat(self, *jobs: dict[str, Any], **more: Any) -> dict[str, Any]:
         """Sends a heartbeat that names these jobs."""
-        answer = self.api.post("/workers/heartbeat", {"worker_id": self.id, "jobs": [_pair(job) for job in jobs]} | more)
+        answer = self.api.post(
+            "/workers/heartbeat", {"worker_id": self.id, "jobs": [_pair(job) for job in jobs]} | more
+        )
         assert answer.status_code == 200, answer.get_data(as_text=True)
         found: dict[str, Any] = answer.get_json()
         return found
