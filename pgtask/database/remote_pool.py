@@ -27,6 +27,7 @@ class RemotePool:
         self._places = threading.BoundedSemaphore(most)
         self._most = most
         self._idle: list[RemoteConnection] = []
+        self._closed = False
 
     @contextmanager
     def connection(self, worker_id: int) -> Iterator[RemoteConnection]:
@@ -54,13 +55,14 @@ class RemotePool:
         return None
 
     def _take_back(self, connection: RemoteConnection) -> None:
-        if connection.raw.info.transaction_status == TransactionStatus.IDLE:
+        if connection.raw.info.transaction_status == TransactionStatus.IDLE and not self._closed:
             self._idle.append(connection)
         else:
             connection.close()
 
     def close(self) -> None:
-        """Closes the idle connections."""
+        """Closes the idle connections, and those in use once they are done with."""
+        self._closed = True
         with contextlib.suppress(IndexError):
             while True:
                 self._idle.pop().close()

@@ -60,9 +60,9 @@ class Counter:
             edition = self._edition
             left = deadline - time.monotonic()
             given, pause = dispenser.fetch(self.pool, worker_id, limit, suspects=suspects, rest=left > 0)
-            if given or left <= 0 or self._closed:
+            if given or left <= 0:
                 return given, True
-            if not self._wait(edition, min(pause, left)):
+            if not self._wait(edition, min(pause, left)) or self._closed:
                 return given, False
             dispenser.rested()
 
