@@ -15,7 +15,7 @@ from pgtask.database.pool import Pool
 from pgtask.model.errors import ConfigurationError
 from pgtask.model.token import Scope
 
-from . import access, api, cors, docs, rates, requests
+from . import access, api, cors, docs, rates, requests, serving
 from .auth.bearer import Bearers
 from .broadcaster import Broadcaster
 from .contract import AnyToken, Operation, Rights
@@ -65,6 +65,7 @@ def create_app(settings: Settings | None = None, *, url: str | None = None, pref
     app.extensions["pgtask.stopping"] = threading.Event()
     app.extensions["pgtask.waiters"] = Waiters(pool, max(1, given.server_threads // 4))
     app.extensions["pgtask.broadcaster"] = Broadcaster(pool, max(1, given.server_threads // 4))
+    app.extensions[serving.NAME] = serving.new_counter(given, place)
     app.url_map.converters |= {"name": Name, "number": Number}
     app.url_map.strict_slashes = False
     wsgi: WSGIApplication = app.wsgi_app

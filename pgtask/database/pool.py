@@ -154,7 +154,7 @@ class LoopPool:
     def _reuse(self) -> psycopg.AsyncConnection[Any] | None:
         while self._idle:
             connection = self._idle.pop()
-            if not _has_news(connection):
+            if not has_news(connection):
                 return connection
             connection.pgconn.finish()
         return None
@@ -171,7 +171,8 @@ class LoopPool:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _has_news(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+def has_news(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Whether a server that should be silent has something to say: that the connection is at its end."""
     # An idle server says nothing; if the socket can be read, it said goodbye. Looking costs microseconds, a query a
     # round trip. Not select(), which fails in a process with over a thousand descriptors.
     poll = select.poll()
@@ -180,5 +181,5 @@ def _has_news(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
 
 
 def _check(connection: psycopg.Connection[Any]) -> None:
-    if _has_news(connection):
+    if has_news(connection):
         ConnectionPool.check_connection(connection)

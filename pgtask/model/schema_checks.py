@@ -39,6 +39,7 @@ INDEXES = frozenset(
             "webhook_networks_pkey",
         ),
         *("audit_pkey", "audit_at", "audit_actor", "audit_action", "request_rates_pkey"),
+        "holdings_worker_id",
     }
 )
 """Without one of these some statement reads a whole table."""

@@ -60,6 +60,7 @@ ALLOWED = {
         repair_circuits report_outcomes
         add_totals lock_totals
         note_feed
+        introduce_tasks note_claim note_holdings register_remote_worker take_holdings
     """,
     "WO": """
         cancel_bulk_operation audit_of_enqueues prune_api
@@ -93,6 +94,7 @@ ALLOWED = {
         read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs
         most_at_once sum_completed_jobs sum_file_jobs
         find_uncounted_queues known_tasks
+        find_held_jobs find_own_runs find_remote_worker
         find_schedule_jobs known_schedules list_schedules list_ticks next_due_schedule
         find_dead_letters find_oldest_dead_letters group_dead_letters read_aftermath read_dead_letter
         feed_position read_feed watch_jobs watch_queues

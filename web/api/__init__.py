@@ -6,6 +6,8 @@ from . import (
     enqueue,
     events,
     job_actions,
+    job_endings,
+    job_fetching,
     job_sets,
     jobs,
     metrics,
@@ -15,6 +17,7 @@ from . import (
     task_types,
     tokens,
     webhooks,
+    worker_protocol,
     workers,
 )
 
@@ -29,6 +32,9 @@ SECTIONS = (
     schedules.section,
     task_types.section,
     workers.section,
+    worker_protocol.section,
+    job_fetching.section,
+    job_endings.section,
     statistics.section,
     metrics.section,
     events.section,

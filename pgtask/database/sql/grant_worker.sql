@@ -10,7 +10,7 @@ BEGIN
     GRANT SELECT, INSERT, UPDATE, DELETE ON pgtask.jobs, pgtask.workers, pgtask.stats_minute, pgtask.limits,
                                               pgtask.limit_holds, pgtask.unique_keys, pgtask.circuits TO {role};
     GRANT SELECT, INSERT, UPDATE ON pgtask.tasks, pgtask.leader, pgtask.schedules, pgtask.declarations TO {role};
-    GRANT SELECT, INSERT, DELETE ON pgtask.job_logs, pgtask.schedule_ticks TO {role};
+    GRANT SELECT, INSERT, DELETE ON pgtask.job_logs, pgtask.schedule_ticks, pgtask.holdings TO {role};
     GRANT SELECT, INSERT ON pgtask.runs TO {role};
     GRANT SELECT, DELETE ON pgtask.runs_default, pgtask.resolutions TO {role};
     GRANT USAGE ON SEQUENCE pgtask.jobs_id_seq TO {role};
