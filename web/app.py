@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import MethodNotAllowed
@@ -74,9 +75,14 @@ def create_app(settings: Settings | None = None, *, url: str | None = None, pref
     operations = [operation for section in api.SECTIONS for operation in section.operations]
     for operation in operations:
         _route(app, dispatcher, operation, [other.path for other in operations])
-    docs.add_pages(app, document(api.SECTIONS, ProblemShape))
+    docs.add_pages(app, _document())
     _Frame(app, given, pool, Probes(app, pool, open_metrics=given.open_metrics))
     return app
+
+
+@cache
+def _document() -> dict[str, Any]:
+    return document(api.SECTIONS, ProblemShape)
 
 
 def _route(app: Flask, dispatcher: Dispatcher, operation: Operation, paths: list[str]) -> None:

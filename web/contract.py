@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel
@@ -77,8 +78,7 @@ class Operation:
     @property
     def inputs(self) -> dict[str, Any]:
         """What the handler takes, by name: path parameters, `query`, `body`, `connection`, `pool`."""
-        hints = get_type_hints(self.handler)
-        return {name: hints[name] for name in inspect.signature(self.handler).parameters}
+        return _inputs(self.handler)
 
     @property
     def query(self) -> type[BaseModel] | None:
@@ -94,6 +94,12 @@ class Operation:
     def path_parameters(self) -> dict[str, Any]:
         """Types of the parameters in its path."""
         return {name: kind for name, kind in self.inputs.items() if f"{{{name}}}" in self.path}
+
+
+@cache
+def _inputs(handler: Callable[..., Any]) -> dict[str, Any]:
+    hints = get_type_hints(handler)
+    return {name: hints[name] for name in inspect.signature(handler).parameters}
 
 
 @dataclass(slots=True)
