@@ -16,6 +16,7 @@ from pgtask.web.api import events
 from werkzeug.test import TestResponse
 
 from pgtask.database import feed
+from pgtask.database.pool import Pool
 from pgtask.model.token import Scope
 from tests.api_client import Api, made_api, problem
 from tests.command_line import add_live_worker, add_run
@@ -132,6 +133,22 @@ def test_each_event_comes_once_while_many_are_written(api: Api, database: str, m
         writer.join()
 
     assert found == list(range(300))
+
+
+def test_what_a_stream_has_read_for_itself_is_not_told_again(database: str, connection: Connection) -> None:
+    pool = Pool(database)
+    teller = broadcaster.Broadcaster(pool, 1)
+    position = feed.position(connection)
+    stream = teller.subscribe(position)
+    add_run(connection, 1)
+    found, *_ = teller._look(position, None)
+    teller._ring.extend(found)
+    teller._told += len(found)
+
+    first, second = list(stream.news(0)), list(stream.news(0))
+    pool.close()
+
+    assert (first, second) == (found, [])
 
 
 @pytest.mark.parametrize("position", ["nonsense", "9-1-1-1", "1-999999999999-1-1"])

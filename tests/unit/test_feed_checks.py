@@ -10,8 +10,8 @@ from pgtask.model.feed_checks import BEHIND, HELD, FeedFact, check_feed
     ("kind", "age", "found"),
     [
         ("transaction", HELD - 1, None),
-        ("transaction", HELD + 1, "a transaction of it that writes is open for 1 min; events wait for its end"),
-        ("prepared", HELD + 1, "a transaction of it that writes is open for 1 min; events wait for its end"),
+        ("transaction", HELD + 1, "a transaction of it that writes is open for 1 m; events wait for its end"),
+        ("prepared", HELD + 1, "a transaction of it that writes is open for 1 m; events wait for its end"),
         ("consumer", BEHIND - 1, None),
         ("consumer", BEHIND + 1, "consumer it is 1 h behind"),
         ("interrupted", 0.0, "consumer it has lost events"),
