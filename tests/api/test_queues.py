@@ -301,7 +301,8 @@ def test_a_queue_that_is_only_named_can_be_changed_if_it_is_as_it_was(api: Api, 
     problem(api.put("/queues/named", {"weight": 3}, headers=tag), 412, "changed-meanwhile")
 
 
-def test_who_changes_a_queue_waits_for_who_changes_it_now(api: Api, database: str) -> None:
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_who_changes_a_queue_waits_for_who_changes_it_now(api: Api, database: str, method: str) -> None:
     create(api)
     tag = {"If-Match": api.get("/queues/mail").headers["ETag"]}
     with psycopg.connect(database) as other:
@@ -309,7 +310,8 @@ def test_who_changes_a_queue_waits_for_who_changes_it_now(api: Api, database: st
         # Commits when the request waits for it, so that its comparison must come after its lock.
         with psycopg.connect(database, autocommit=True) as observer:
             answers: list[Any] = []
-            thread = Thread(target=lambda: answers.append(api.put("/queues/mail", {"weight": 3}, headers=tag)))
+            body = {"weight": 3} if method == "PUT" else None
+            thread = Thread(target=lambda: answers.append(api(method, "/queues/mail", body, headers=tag)))
             thread.start()
             eventually(lambda: number(observer, WAITING))
             other.commit()

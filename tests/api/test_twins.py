@@ -16,7 +16,7 @@ TWINS = {
     "jobs show": {"get_job", "list_job_runs", "list_job_logs"},
     "jobs explain": {"explain_job"},
     "jobs edit": {"edit_job"},
-    "jobs run": {"run_job_now"},
+    "jobs run-now": {"run_job_now"},
     "jobs cancel": {"cancel_job", "cancel_jobs", "create_bulk_operation"},
     "jobs retry": {"retry_job", "retry_jobs", "create_bulk_operation"},
     "jobs delete": {"delete_job", "delete_jobs", "create_bulk_operation"},
@@ -30,6 +30,7 @@ TWINS = {
     "dead delete": {"delete_dead_letters", "create_bulk_operation"},
     "bulk list": {"list_bulk_operations"},
     "bulk show": {"get_bulk_operation"},
+    "bulk watch": {"get_bulk_operation"},
     "bulk cancel": {"cancel_bulk_operation"},
     "queues list": {"list_queues"},
     "queues create": {"create_queue"},
@@ -59,7 +60,15 @@ TWINS = {
     "tokens create": {"create_token"},
     "tokens list": {"list_tokens", "get_token"},
     "tokens revoke": {"revoke_token"},
-    "audit": {"list_audit"},
+    "audit list": {"list_audit"},
+    "events": {"stream_events"},
+    "webhooks list": {"list_webhooks"},
+    "webhooks show": {"get_webhook"},
+    "webhooks add": {"create_webhook"},
+    "webhooks delete": {"delete_webhook"},
+    "webhooks pause": {"pause_webhook"},
+    "webhooks resume": {"resume_webhook"},
+    "webhooks test": {"test_webhook"},
 }
 """Commands, and the operations that do the same."""
 
@@ -71,28 +80,30 @@ CLI_ONLY = {
     **dict.fromkeys(("db grant", "db migrate", "db revoke", "db status", "doctor"), _DATABASE),
     "config show": "shows the settings of the machine that it runs on",
     "completion": "prints a script for a shell",
+    **dict.fromkeys(("feed list", "feed drop"), "is about cursors of those who read events by SQL"),
 }
 """Commands without an operation, and why."""
 
 _HTTP_WORKER = "part of the protocol of workers over HTTP; others speak to PostgreSQL"
 _WATCHED = "for monitors; without a server there is `pgtask doctor`, `stats` and a worker's --metrics-port"
-_PUSHED = "a webhook is called for what happens in the database, and managed where its secret is kept"
 REST_ONLY = {
     **dict.fromkeys(("register_worker", "send_heartbeat", "fetch_jobs", "deregister_worker"), _HTTP_WORKER),
     **dict.fromkeys(("complete_job", "complete_jobs", "fail_job", "snooze_job", "release_job"), _HTTP_WORKER),
     "report_progress": _HTTP_WORKER,
-    **dict.fromkeys(("get_metrics",), _WATCHED),
-    **dict.fromkeys(("list_webhooks", "create_webhook", "get_webhook", "change_webhook", "delete_webhook"), _PUSHED),
-    **dict.fromkeys(("pause_webhook", "resume_webhook", "test_webhook"), _PUSHED),
+    "get_metrics": _WATCHED,
+    "change_webhook": "on the command line one is deleted and added again",
     "preview_bulk_operation": "what commands ask before they begin",
     "get_me": "tells a token what it may do; on the command line one is who one logs in as",
 }
 """Operations without a command, and why."""
 
 AWAITED_COMMANDS = {
-    *("jobs edit", "jobs run"),
-    *("bulk list", "bulk show", "bulk cancel"),
-    *("tokens create", "tokens list", "tokens revoke", "audit", "server"),
+    *("jobs edit", "jobs run-now"),
+    *("bulk list", "bulk show", "bulk watch", "bulk cancel"),
+    *("webhooks list", "webhooks show", "webhooks add", "webhooks delete"),
+    *("webhooks pause", "webhooks resume", "webhooks test"),
+    *("events", "feed list", "feed drop"),
+    *("tokens create", "tokens list", "tokens revoke", "audit list", "server"),
 }
 """Commands that are not there yet: whoever adds one takes it out."""
 
