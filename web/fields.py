@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BeforeValidator, Field, WithJsonSchema
@@ -9,6 +10,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, WithJsonSchema
 from pgtask.model.duration import parse_duration
 
 _DURATION = r"^\s*(\d+(\.\d+)?\s*(ms|s|min|m|h|d|w)\s*)+$"
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", re.ASCII)
 _NAMED = {"low": 0, "normal": 1, "high": 2, "critical": 3}
 
 
@@ -21,6 +23,13 @@ def _priority(value: Any) -> Any:
         if value not in _NAMED:
             raise ValueError(f"Write one of {', '.join(_NAMED)}, or a number from -100 to 100")
         return _NAMED[value]
+    return value
+
+
+def _written_out(value: Any) -> Any:
+    # pydantic would also take seconds since 1970, as numbers and as text.
+    if not isinstance(value, str) or not _INSTANT.match(value):
+        raise ValueError("Write a time with its offset, such as 2026-12-24T18:00:00Z")
     return value
 
 
@@ -58,8 +67,7 @@ Priority = Annotated[
 ]
 """A priority, as a number or a name."""
 
-# What PostgreSQL holds, with room for time zones.
-Instant = Annotated[AwareDatetime, Field(strict=False)]
+Instant = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_out)]
 """An RFC 3339 time with its offset."""
 
 Text = Annotated[str, Field(pattern=r"^[^\u0000]*$")]
