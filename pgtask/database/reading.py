@@ -24,7 +24,8 @@ _LIMIT = statements.load("limit_reading")
 
 READ_TIMEOUT = 5.0
 
-# Where connections lead to. One that is lost cannot be asked any more, and asking each time costs as much as a statement.
+# Where connections lead to: one that is lost cannot be asked any more, and asking each time costs as much as a
+# statement.
 _dsns: WeakKeyDictionary[Connection, str] = WeakKeyDictionary()
 
 

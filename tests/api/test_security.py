@@ -380,6 +380,18 @@ def test_s13_what_is_refused_leaves_neither_change_nor_audit(api: Api, connectio
     assert number(connection, "SELECT count(*) FROM pgtask.idempotency_keys") == 0
 
 
+def test_s13_what_cannot_be_audited_is_not_done(api: Api, connection: psycopg.Connection) -> None:
+    connection.execute("ALTER TABLE pgtask.audit ADD CHECK (subject <> 'unseen')")
+
+    refused = api.post("/tokens", {"name": "unseen", "scopes": ["read"]}, headers={"Idempotency-Key": "k"})
+
+    assert refused.status_code >= 400
+    assert number(connection, "SELECT count(*) FROM pgtask.tokens WHERE name = 'unseen'") == 0
+    assert number(connection, "SELECT count(*) FROM pgtask.idempotency_keys") == 0
+    for name in ("seen", "seen too"):
+        assert api.post("/tokens", {"name": name, "scopes": ["read"]}).status_code == 201, "connections stay in order"
+
+
 def test_s13_every_operation_that_changes_something_is_audited_or_says_why_not(app_of: Flask) -> None:
     from pgtask.web.api import SECTIONS
 
