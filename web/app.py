@@ -69,6 +69,8 @@ def create_app(settings: Settings | None = None, *, url: str | None = None, pref
     app.extensions[serving.NAME] = serving.new_counter(given, place)
     app.url_map.converters |= {"name": Name, "number": Number}
     app.url_map.strict_slashes = False
+    # Or what is no path would be answered with a redirect.
+    app.url_map.merge_slashes = False
     wsgi: WSGIApplication = app.wsgi_app
     app.wsgi_app = Proxied(SlashesInNames(wsgi), given.trusted_proxies or (), prefix)  # type: ignore[method-assign]
     dispatcher = Dispatcher(pool)

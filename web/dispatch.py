@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from flask import Response, request
@@ -68,29 +69,36 @@ class Dispatcher:
         """Runs an operation that changes something: all that it does, its audit and its kept answer, or nothing."""
         record, key = asked(), request.headers.get("Idempotency-Key")
         actor = record.principal.name if record.principal else "anonymous"
-        with connection.transaction():
+        with ExitStack() as transaction:
+            transaction.enter_context(connection.transaction())
             if key is not None:
                 kept = _claim(connection, actor, key)
                 if kept is not None:
                     return kept
             content = operation.handler(connection=connection, **arguments)
             response = _response(operation, content)
-            if key is not None:
-                headers = {name: response.headers[name] for name in ("Location", "ETag") if name in response.headers}
-                text = response.get_data(as_text=True)
-                if isinstance(content, Answer) and content.kept is not None:
-                    text = _as_text(content.kept)
-                idempotency.keep(connection, actor, key, response.status_code, headers, text)
-            if self._audits(operation, connection):
-                audit.write(
-                    connection,
-                    actor=actor,
-                    address=request.remote_addr,
-                    action=operation.id,
-                    subject=record.subject,
-                    details=record.details,
-                    request_id=record.request_id,
-                )
+            audited = self._audits(operation, connection)
+            # What remains goes in one round trip, the COMMIT with it.
+            with connection.pipeline():
+                if key is not None:
+                    headers = {
+                        name: response.headers[name] for name in ("Location", "ETag") if name in response.headers
+                    }
+                    text = response.get_data(as_text=True)
+                    if isinstance(content, Answer) and content.kept is not None:
+                        text = _as_text(content.kept)
+                    idempotency.keep(connection, actor, key, response.status_code, headers, text)
+                if audited:
+                    audit.write(
+                        connection,
+                        actor=actor,
+                        address=request.remote_addr,
+                        action=operation.id,
+                        subject=record.subject,
+                        details=record.details,
+                        request_id=record.request_id,
+                    )
+                transaction.close()
             return response
 
     def _audits(self, operation: Operation, connection: Connection) -> bool:

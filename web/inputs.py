@@ -55,13 +55,18 @@ def read_body(adapter: TypeAdapter[Any]) -> Any:
 def body_bytes() -> bytes:
     """The bytes of the body. Raises Problem 400 and 408 for one that does not come as it was announced."""
     try:
-        return request.get_data(cache=True)
+        data = request.get_data(cache=True)
     except HTTPException:
         raise
     except TimeoutError:
         raise _cut(408, "request-timeout", "The body did not come in time.") from None
     except Exception as error:  # noqa: BLE001 - each server has errors of its own for chunks that are none
         raise _cut(400, "unreadable-body", f"The body is not what its headers say ({type(error).__name__}).") from None
+
+    if request.content_length is None and len(data) >= (request.max_content_length or len(data) + 1):
+        # Of a body without a length werkzeug reads as much as is allowed, and says nothing of the rest.
+        raise _cut(413, "content-too-large", f"The body has more than {request.max_content_length} bytes.")
+    return data
 
 
 def _cut(status: int, kind: str, detail: str) -> Problem:

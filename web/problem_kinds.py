@@ -26,6 +26,7 @@ KINDS = {
     "limited-token": "Your token is limited to some queues, and this concerns all of them.",
     "method-not-allowed": "There is something here, but not with this method. Allow names those that there are.",
     "misconfigured": "The server's own database role lacks rights: pgtask db grant server --to LOGIN.",
+    "expectation-failed": "The server fulfils no expectation but 100-continue.",
     "missing-scope": "Your token is good, but not for this: scope says what it lacks.",
     "missing-token": "Send Authorization: Bearer pgt_…; an administrator makes tokens with pgtask tokens create.",
     "not-found": "There is nothing here.",
@@ -34,6 +35,8 @@ KINDS = {
     "queue-state": "The queue is not in a state that allows this.",
     "refused": "The detail says why.",
     "request-in-progress": "A request with this Idempotency-Key is being worked on. Ask again in a moment.",
+    "not-implemented": "The server knows no such transfer coding.",
+    "request-header-fields-too-large": "A header is longer than 8190 bytes, or there are more than 100.",
     "request-timeout": "The body did not come in time.",
     "schedule-not-found": "There is no such schedule.",
     "schedule-state": "The schedule is not in a state that allows this.",
@@ -46,6 +49,7 @@ KINDS = {
     "unique-conflict": "A live job holds this unique key: job_id says which.",
     "unreadable-body": "The body ended early, or its chunks are none.",
     "unsupported-media-type": "Send JSON, with Content-Type: application/json.",
+    "uri-too-long": "The path and the query are longer than 8190 bytes.",
     "worker-not-found": "There is no such worker.",
 }
 """What each means and what to do about it, by the name at the end of its type."""

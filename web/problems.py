@@ -53,6 +53,14 @@ def title_of(kind: str) -> str:
     return kind.replace("-", " ").capitalize()
 
 
+def kind_of(status: int) -> str:
+    """The kind of problem that a status means where nothing more is known."""
+    return _OF_STATUS.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "-")
+
+
+# Python has changed the phrases of these.
+_OF_STATUS = {413: "content-too-large", 414: "uri-too-long", 416: "range-not-satisfiable", 422: "invalid-request"}
+
 _KINDS: dict[type[errors.PgTaskError], tuple[int, str]] = {
     errors.JobNotFoundError: (404, "job-not-found"),
     errors.QueueNotFoundError: (404, "queue-not-found"),
@@ -115,7 +123,7 @@ def _escaped(part: str | int) -> str:
 
 def _of_http(error: HTTPException) -> Problem:
     status = error.code or 500
-    kind = HTTPStatus(status).phrase.lower().replace(" ", "-")
+    kind = kind_of(status)
     keep = ("Allow", "Retry-After", "WWW-Authenticate")
     headers = {name: value for name, value in error.get_headers() if name in keep}
     return Problem(status, kind, error.description or HTTPStatus(status).description, headers=headers)

@@ -24,7 +24,7 @@ from pgtask.engine.errands import Errands
 from pgtask.model.wording import plural
 
 from .listening import url_of
-from .problems import MEDIA_TYPE
+from .problems import MEDIA_TYPE, kind_of, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -147,10 +147,10 @@ class _Worker(ThreadWorker):  # type: ignore[misc, unused-ignore]
             return
         status = HTTPStatus(next((code for kind, code in _STATUSES.items() if isinstance(exc, kind)), 400))
         log.info("refused what is no request: %s", type(exc).__name__, extra={"status": status.value})
-        kind = status.phrase.lower().replace(" ", "-")
+        kind = kind_of(status)
         content = {
             "type": f"/problems/{kind}",
-            "title": status.phrase.capitalize(),
+            "title": title_of(kind),
             "status": status.value,
             "detail": f"This is no request that the server reads ({type(exc).__name__}).",
             "request_id": "",

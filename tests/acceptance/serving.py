@@ -38,7 +38,7 @@ class Server:
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
-        self.place = eventually(self._find_place, PATIENCE)
+        self.place: str = eventually(self._find_place, PATIENCE)
         self.pool = urllib3.PoolManager(maxsize=32, retries=False, timeout=PATIENCE)
         self.token: str | None = None
 
@@ -46,10 +46,10 @@ class Server:
         """What it has logged."""
         return self.log.read_text()
 
-    def _find_place(self) -> str | None:
+    def _find_place(self) -> str:
         found = _PLACE.search(self.said())
         assert self.process.poll() is None, f"the server ended with {self.process.returncode}:\n{self.said()}"
-        return found and found[1]
+        return found[1] if found else ""
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> urllib3.BaseHTTPResponse:
         """One request, with the token where there is one; underscores in names of headers are dashes."""

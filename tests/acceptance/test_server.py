@@ -137,6 +137,7 @@ def test_while_postgresql_restarts_callers_are_told_to_come_back(
     postgres = database_server
     with servers_of(postgres.url, tmp_path) as made, contextlib.ExitStack() as clients:
         server = made.start("--processes", "2")
+        eventually(lambda: len(server.processes()) == 2)
         before = {process.pid for process in server.processes()}
         with Load(server) as load:
             for _ in range(2):
@@ -223,7 +224,7 @@ def test_its_log_is_pgtasks_own_and_tells_no_secrets(api_servers: Servers) -> No
     )
     assert line["ms"] > 0
     assert server.token is not None
-    assert server.token.rpartition("_")[2] not in server.said()
+    assert server.token.split("_", 2)[2] not in server.said()
     assert "hush" not in server.said()
     assert not (server.log.parent / ".gunicorn").exists(), "no control socket"
 
@@ -243,7 +244,6 @@ NONSENSE = [
         400,
     ),
     (b"POST /api/v1/tokens HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
-    (b"POST /api/v1/tokens HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
     (b"BREW /api/v1/jobs/1 HTTP/1.1\r\nHost: x\r\n\r\n", 405),
 ]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import psycopg
 import pytest
 from pgtask.web.rates import Rates, address_key
 
 from pgtask.database import request_rates
 from pgtask.database.pool import Pool
+from pgtask.database.request_rates import Permits
 from pgtask.model.token import Scope
 from tests.api_client import Api, made_api, problem
 from tests.rows import number
@@ -24,7 +27,7 @@ class Clock:
 
 
 @pytest.fixture
-def pool(database: str) -> object:
+def pool(database: str) -> Iterator[Pool]:
     made = Pool(database)
     yield made
     made.close()
@@ -37,7 +40,8 @@ def spend(connection: psycopg.Connection, seconds: float) -> None:
 
 def test_a_caller_has_its_burst_and_then_its_rate(connection: psycopg.Connection) -> None:
     # So slow that the time the test takes earns nothing.
-    take = lambda wanted: request_rates.take(connection, "c", rate=0.01, burst=5, wanted=wanted)  # noqa: E731
+    def take(wanted: int) -> Permits:
+        return request_rates.take(connection, "c", rate=0.01, burst=5, wanted=wanted)
 
     assert (take(2).granted, take(2).granted, take(2).granted) == (2, 2, 1)
     refused = take(1)

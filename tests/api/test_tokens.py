@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
+from pgtask.web import create_app
 
+from pgtask.config import load_settings
 from pgtask.database import partitions
 from pgtask.model.token import Scope
 from tests.api_client import Api, problem
@@ -37,17 +39,10 @@ def test_a_token_is_made_shown_once_used_and_revoked(api: Api) -> None:
     assert api.delete(place).status_code == 204
     assert api.get(place).get_json()["revoked_by"] == "all"
     assert api.delete(place).status_code == 204, "what is revoked stays so"
-    fresh = Api(_other(api), api.url, holder.token)
-    problem(fresh.get("/me"), 401, "invalid-token")
-
-
-def _other(api: Api) -> object:
-    """The application of another process, which remembers nothing."""
-    from pgtask.web import create_app
-
-    from pgtask.config import load_settings
-
-    return create_app(load_settings({"database_url": api.url}))
+    # Another process remembers nothing.
+    other = create_app(load_settings({"database_url": api.url}))
+    problem(Api(other, api.url, holder.token).get("/me"), 401, "invalid-token")
+    other.extensions["pgtask"].close()
 
 
 def test_a_repeated_request_makes_no_second_token_and_does_not_show_the_first(
