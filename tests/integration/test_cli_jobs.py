@@ -102,7 +102,7 @@ def test_pages_follow_one_another_without_gap_or_repeat(database: str, connectio
         seen += [job["id"] for job in page["items"]]
         if page["next_cursor"] is None:
             break
-        cursor = ["--before", page["next_cursor"]]
+        cursor = ["--cursor", page["next_cursor"]]
     assert seen == everything
 
 
