@@ -42,7 +42,10 @@ def document(sections: Iterable[Section], problem: type[BaseModel]) -> dict[str,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": section.tag, "description": section.description} for section in given],
+        "tags": [
+            {"name": tag, "description": description}
+            for tag, description in {section.tag: section.description for section in given}.items()
+        ],
         "paths": paths,
         "components": {
             "schemas": models.definitions,

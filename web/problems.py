@@ -83,6 +83,8 @@ _KINDS: dict[type[errors.PgTaskError], tuple[int, str]] = {
     errors.ScheduleError: (422, "invalid-schedule"),
     errors.TaskError: (422, "invalid-task"),
     errors.ConfigurationError: (422, "invalid-value"),
+    errors.SearchError: (422, "invalid-search"),
+    errors.CursorError: (422, "invalid-cursor"),
     errors.BusyError: (503, "busy"),
     errors.TimeLimitError: (503, "took-too-long"),
     errors.DatabaseUnavailableError: (503, "database-unavailable"),

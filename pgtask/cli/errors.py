@@ -52,7 +52,7 @@ def _code(error: Exception) -> int:
     from pgtask.model import errors
 
     match error:
-        case errors.ConfigurationError() | errors.ScheduleError():
+        case errors.ConfigurationError() | errors.ScheduleError() | errors.SearchError() | errors.CursorError():
             return USAGE
         case (
             errors.JobNotFoundError()

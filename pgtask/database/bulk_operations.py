@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,12 +20,14 @@ from pgtask.database import bulk, dead_letters, listing, statements
 from pgtask.database.bulk import Answer
 from pgtask.database.connection import Connection, lost, one_line
 from pgtask.database.dead_letters import DeadLetterFilter, Position
-from pgtask.database.listing import JobFilter
+from pgtask.database.finding import LIVE, anchored
 from pgtask.database.reading import in_words, reading
 from pgtask.database.statistics import current_instant
 from pgtask.model.bulk_operation import ACTIONS, BulkAction, BulkOperation, BulkTarget
 from pgtask.model.errors import ConfigurationError, OperationNotFoundError
+from pgtask.model.job_filter import JobFilter
 from pgtask.model.rate import Rate
+from pgtask.model.search import parse_search, write_search
 from pgtask.model.serialise import instant_as_text
 from pgtask.model.status import FINAL, JobStatus
 
@@ -40,7 +42,7 @@ CHUNK = 500
 """Jobs of one transaction: it locks their rows only for some tens of milliseconds."""
 
 DEFAULT_STATUSES = {
-    BulkAction.CANCEL: listing.LIVE,
+    BulkAction.CANCEL: LIVE,
     BulkAction.RETRY: frozenset({JobStatus.FAILED, JobStatus.QUARANTINED}),
     BulkAction.DELETE: FINAL,
 }
@@ -148,8 +150,11 @@ def work_off(connection: Connection) -> bool:
 
 
 def as_json(wanted: Filter) -> dict[str, Any]:
-    """A filter as it is kept and shown: only what matters."""
+    """A filter as it is kept and shown: of jobs as a search, of dead letters by what matters."""
     found: dict[str, Any] = {}
+    if isinstance(wanted, JobFilter):
+        found["q"] = write_search(anchored(wanted))
+        return found if wanted.queues is None else found | {"queues": sorted(wanted.queues)}
     for field in fields(wanted):
         value = getattr(wanted, field.name)
         if isinstance(value, frozenset):
@@ -163,12 +168,13 @@ def as_json(wanted: Filter) -> dict[str, Any]:
 
 def _of_json(target: str, kept: Mapping[str, Any]) -> Filter:
     values = dict(kept)
-    for name in ("statuses", "queues"):
-        if name in values:
-            values[name] = frozenset(map(JobStatus, values[name]) if name == "statuses" else values[name])
+    if "queues" in values:
+        values["queues"] = frozenset(values["queues"])
+    if target == BulkTarget.JOBS:
+        return replace(parse_search(values["q"]), queues=values.get("queues"))
     if "since" in values:
         values["since"] = datetime.fromisoformat(values["since"])
-    return JobFilter(**values) if target == BulkTarget.JOBS else DeadLetterFilter(**values)
+    return DeadLetterFilter(**values)
 
 
 def _chunk(connection: Connection, taken: dict[str, Any]) -> dict[str, Any]:

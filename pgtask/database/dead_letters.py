@@ -17,7 +17,8 @@ from psycopg.rows import class_row, tuple_row
 from pgtask.database import statements
 from pgtask.database.bulk import Answer
 from pgtask.database.connection import Connection
-from pgtask.database.listing import COUNT_CAP, like, read_in_order
+from pgtask.database.finding import like
+from pgtask.database.listing import COUNT_CAP, read_in_order
 from pgtask.database.reading import in_words, reading
 from pgtask.model.dead_letter import DeadLetterGroup
 from pgtask.model.job import JobRecord

@@ -16,18 +16,20 @@ from the database for so long, on a busy system) is in the history but not shown
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from psycopg.rows import class_row, tuple_row
 
-from pgtask.database import statements
+from pgtask.database import listing, statements
 from pgtask.database.connection import Connection
-from pgtask.database.listing import JobFilter, like
+from pgtask.database.finding import like
 from pgtask.database.reading import job_cursor, reading
 from pgtask.model.errors import JobNotFoundError
 from pgtask.model.event import JobEvent
 from pgtask.model.job import JobRecord
+from pgtask.model.job_filter import JobFilter
 from pgtask.model.run import LogLine, RunRecord
 from pgtask.model.status import JobStatus
 
@@ -90,7 +92,9 @@ class Follower:
         self._started.update(dict.fromkeys((event.id, event.attempt) for event in started))
         self._seen.update(dict.fromkeys(map(_key, ended)))
         self._forget(position.now)
-        return [] if first else sorted(news, key=lambda event: event.at)
+        if first or not news:
+            return []
+        return sorted(self._matching(connection, news), key=lambda event: event.at)
 
     def _find_started(self, connection: Connection) -> list[JobEvent]:
         if self._wanted.statuses and JobStatus.RUNNING not in self._wanted.statuses:
@@ -136,6 +140,15 @@ class Follower:
         }
         with connection.cursor(row_factory=class_row(JobEvent)) as cursor:
             return cursor.execute(_RUNS, values, prepare=False).fetchall()
+
+    def _matching(self, connection: Connection, events: list[JobEvent]) -> list[JobEvent]:
+        """Those of jobs that match in what the statements of this module do not ask for."""
+        beyond = replace(self._wanted, statuses=frozenset(), since=None, before=None)
+        if beyond == _asked_for(beyond):
+            return events
+        with reading(connection):
+            found = listing.matching(connection, beyond, [event.id for event in events])
+        return [event for event in events if event.id in found]
 
     def _adapt(self, spent: float) -> None:
         """Looks back less far when that took long, `spent` being seconds without the round trip, else further."""
@@ -217,6 +230,14 @@ def _position(connection: Connection) -> _Position:
     return _Position(*row)
 
 
+def _asked_for(wanted: JobFilter) -> JobFilter:
+    """Of a filter, what the statements of this module ask for by themselves."""
+    names = (wanted.queue, wanted.task, wanted.tag)
+    queue, task, tag = (name if isinstance(name, str) else None for name in names)
+    return JobFilter(queue=queue, task=task, tag=tag)
+
+
 def _arguments(wanted: JobFilter) -> dict[str, Any]:
-    task = None if wanted.task is None else like(wanted.task)
-    return {"queue": wanted.queue, "task": task, "tag": wanted.tag}
+    asked = _asked_for(wanted)
+    task = None if asked.task is None else like(str(asked.task))
+    return {"queue": asked.queue, "task": task, "tag": asked.tag}

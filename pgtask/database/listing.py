@@ -1,62 +1,68 @@
-"""Finding jobs by what they have in common, and reading all there is about one.
+"""Lists of jobs that have something in common, how many there are, and all there is about one.
 
-Lists are newest first and go on from an id, so that a page costs the same however long the list is.
 Ids are found first and rows read after, by primary key: a filter never carries payloads about.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby, islice
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row
 
-from pgtask.database import statements
+from pgtask.database import finding, statements
 from pgtask.database.connection import Connection
+from pgtask.database.finding import LIVE, Place, anchored, find
 from pgtask.database.reading import job_cursor, reading
+from pgtask.model.cursor import decode_cursor, encode_cursor, refused
 from pgtask.model.dead_letter import Aftermath
 from pgtask.model.errors import JobNotFoundError
 from pgtask.model.explanation import Reason
 from pgtask.model.job import JobRecord
+from pgtask.model.job_filter import JobFilter, Sort
 from pgtask.model.run import LogLine, RunRecord
-from pgtask.model.status import FINAL, JobStatus
+from pgtask.model.search import write_search
+from pgtask.model.serialise import instant_as_text
 
-_FIND_LIVE = statements.load("find_live_jobs")
-_FIND_RUNNING = statements.load("find_running_jobs")
-_FIND_ENDED = statements.load("find_ended_jobs")
-_FIND_UNSUCCESSFUL = statements.load("find_unsuccessful_jobs")
 _READ_MANY = statements.load("read_jobs")
 _LIST_RUNS = statements.load("list_runs")
 _LIST_LOGS = statements.load("list_logs")
 _EXPLAIN = statements.load("explain_job")
 _AFTERMATH = statements.load("read_aftermath")
 
+__all__ = [
+    "COUNT_CAP",
+    "EVERYTHING",
+    "LIVE",
+    "JobCount",
+    "JobDetails",
+    "JobFilter",
+    "JobPage",
+    "batches",
+    "count_jobs",
+    "explain",
+    "list_jobs",
+    "matching",
+    "read_in_order",
+    "running_on",
+    "show_job",
+]
+
 COUNT_CAP = 10_000
-LIVE = frozenset(JobStatus) - FINAL
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobFilter:
-    """What jobs must have in common; what is None or empty does not matter."""
-
-    statuses: frozenset[JobStatus] = frozenset()
-    queue: str | None = None
-    task: str | None = None
-    """A name, in which `*` stands for any text."""
-    tag: str | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self.statuses or self.queue or self.task or self.tag)
+EVERYTHING = frozenset({"payload", "result", "traceback"})
+"""What of a job may be large, and is read where it is asked for."""
 
 
 class JobPage(NamedTuple):
-    """Jobs, newest first, and whether there are older ones."""
+    """Jobs in the order asked for, whether there are further ones, and the cursor that leads to them."""
 
     jobs: list[JobRecord]
     more: bool
+    next_cursor: str | None = None
 
 
 class JobCount(NamedTuple):
@@ -82,28 +88,58 @@ def list_jobs(
     connection: Connection,
     wanted: JobFilter,
     *,
+    sort: Sort = Sort.NEWEST,
     before: int | None = None,
+    cursor: str | None = None,
+    include: frozenset[str] = EVERYTHING,
     limit: int = 50,
 ) -> JobPage:
-    """The newest `limit` jobs that match, of those with ids below `before`."""
+    """The first `limit` jobs that match: of those after a cursor, or, newest first, of those with ids below `before`.
+
+    What `include` does not name is None in them. Raises SearchError, CursorError.
+    """
+    binding = f"{sort} {sorted(wanted.queues) if wanted.queues is not None else '*'} {write_search(wanted)}"
+    after = None if before is None else Place(None, before)
+    if cursor is not None:
+        after = _place(sort, decode_cursor(binding, cursor))
     with reading(connection):
-        ids = _find(connection, wanted, before, limit + 1)
-        return JobPage(_read(connection, ids[:limit]), len(ids) > limit)
+        places = find(connection, wanted, sort=sort, after=after, limit=limit + 1)
+        jobs = read_in_order(connection, [place.id for place in places[:limit]], include)
+    if len(places) <= limit:
+        return JobPage(jobs, more=False)
+    last = places[limit - 1]
+    position = [last.id] if last.time is None else [last.id, instant_as_text(last.time)]
+    return JobPage(jobs, more=True, next_cursor=encode_cursor(binding, position))
 
 
-def count_jobs(connection: Connection, wanted: JobFilter) -> JobCount:
-    """How many jobs match, counted up to COUNT_CAP."""
+def _place(sort: Sort, position: list[Any]) -> Place:
+    """The place in a cursor, which is no secret, so that anyone may have made it up."""
+    match sort, position:
+        case ((Sort.NEWEST | Sort.OLDEST), [int(id)]) if 0 < id < 2**63:
+            return Place(None, id)
+        case ((Sort.FINISHED | Sort.SCHEDULED), [int(id), str(text)]) if -(2**63) <= id < 2**63:
+            with suppress(ValueError, OverflowError):
+                time = datetime.fromisoformat(text).astimezone(UTC)
+                if 1970 <= time.year < 9999:
+                    return Place(time, id)
+    raise refused()
+
+
+def count_jobs(connection: Connection, wanted: JobFilter, cap: int | None = None) -> JobCount:
+    """How many jobs match, counted up to `cap`, which is COUNT_CAP unless given."""
+    most = COUNT_CAP if cap is None else cap
     with reading(connection):
-        ids = _find(connection, wanted, None, COUNT_CAP + 1)
-    return JobCount(min(len(ids), COUNT_CAP), len(ids) <= COUNT_CAP, ids[0] if ids else 0)
+        places = find(connection, wanted, limit=most + 1)
+    return JobCount(min(len(places), most), len(places) <= most, places[0].id if places else 0)
 
 
 def batches(connection: Connection, wanted: JobFilter, newest: int, size: int = 500) -> Iterator[list[int]]:
     """The ids of the jobs that match, newest first from `newest` on, found batch by batch."""
+    wanted = anchored(wanted)
     before: int | None = newest + 1
     while before is not None:
         with reading(connection):
-            ids = _find(connection, wanted, before, size)
+            ids = [place.id for place in find(connection, wanted, after=Place(None, before), limit=size)]
         if ids:
             yield ids
         before = ids[-1] if len(ids) == size else None
@@ -112,14 +148,24 @@ def batches(connection: Connection, wanted: JobFilter, newest: int, size: int = 
 def find_ids(connection: Connection, wanted: JobFilter, *, before: int, limit: int) -> list[int]:
     """The ids of the newest `limit` jobs that match, of those below `before`."""
     with reading(connection):
-        return _find(connection, wanted, before, limit)
+        return [place.id for place in find(connection, wanted, after=Place(None, before), limit=limit)]
 
 
-def running_on(connection: Connection, worker_id: int, limit: int = 50) -> list[JobRecord]:
-    """The jobs that a worker runs, newest first."""
+def matching(connection: Connection, wanted: JobFilter, ids: Sequence[int]) -> set[int]:
+    """Which of these jobs match; for use inside `reading`."""
+    if not ids:
+        return set()
+    chosen = tuple(set(ids) & set(wanted.ids)) if wanted.ids else tuple(set(ids))
+    found = find(connection, replace(wanted, ids=chosen), limit=len(chosen)) if chosen else []
+    return {place.id for place in found}
+
+
+def running_on(
+    connection: Connection, worker_id: int, limit: int = 50, *, queues: frozenset[str] | None = None
+) -> list[JobRecord]:
+    """The jobs that a worker runs, newest first; only those of `queues`, unless that is None."""
     with reading(connection):
-        values = _arguments(JobFilter(), None, limit) | {"worker_id": worker_id}
-        return _read(connection, _ids(connection, _FIND_RUNNING, values))
+        return _read(connection, finding.running_on(connection, worker_id, limit, queues))
 
 
 def show_job(connection: Connection, job_id: int, *, runs: int = 100, logs: int = 1000) -> JobDetails:
@@ -139,9 +185,9 @@ def show_job(connection: Connection, job_id: int, *, runs: int = 100, logs: int 
     return JobDetails(job=found[0], runs=run_records, logs=lines, explanation=explanation, aftermath=aftermath)
 
 
-def read_in_order(connection: Connection, ids: Sequence[int]) -> list[JobRecord]:
+def read_in_order(connection: Connection, ids: Sequence[int], include: frozenset[str] = EVERYTHING) -> list[JobRecord]:
     """The jobs with these ids, in their order; for use inside `reading`."""
-    found = {job.id: job for job in _read(connection, list(ids))}
+    found = {job.id: job for job in _read(connection, list(ids), include)}
     return [found[id] for id in ids if id in found]
 
 
@@ -156,54 +202,8 @@ def _explain(connection: Connection, job_id: int) -> list[Reason]:
         return cursor.execute(_EXPLAIN, {"id": job_id}).fetchall()
 
 
-def _find(connection: Connection, wanted: JobFilter, before: int | None, limit: int) -> list[int]:
-    live, ended = wanted.statuses & LIVE, wanted.statuses & FINAL
-    values = _arguments(wanted, before, limit)
-    found = []
-    if live == {JobStatus.RUNNING}:
-        found.append(_ids(connection, _FIND_RUNNING, values))
-    elif live or not ended:
-        found.append(_ids(connection, _FIND_LIVE, values | {"statuses": _words(live)}))
-    if ended or not live:
-        query = _FIND_UNSUCCESSFUL
-        if not ended or JobStatus.COMPLETED in ended:
-            query = _FIND_ENDED
-        found.append(_ids(connection, query, values | {"statuses": _words(ended)}))
-    merged = (id for id, _ in groupby(heapq.merge(*found, reverse=True)))
-    return list(islice(merged, limit))
-
-
-def _arguments(wanted: JobFilter, before: int | None, limit: int) -> dict[str, Any]:
-    task = None if wanted.task is None else like(wanted.task)
-    return {
-        "before": before,
-        "limit": limit,
-        "queue": wanted.queue,
-        "task": task,
-        "tag": wanted.tag,
-        "worker_id": None,
-    }
-
-
-def like(pattern: str) -> str:
-    """A pattern of LIKE for a name in which `*` stands for any text."""
-    for special in "\\%_":
-        pattern = pattern.replace(special, f"\\{special}")
-    return pattern.replace("*", "%")
-
-
-def _words(statuses: frozenset[JobStatus]) -> list[str] | None:
-    return sorted(status.value for status in statuses) or None
-
-
-def _ids(connection: Connection, query: bytes, values: dict[str, Any]) -> list[int]:
-    with connection.cursor(row_factory=scalar_row) as cursor:
-        # Planned anew each time: with the filters unknown, no plan is good for all of them.
-        return cursor.execute(query, values, prepare=False).fetchall()
-
-
-def _read(connection: Connection, ids: list[int]) -> list[JobRecord]:
+def _read(connection: Connection, ids: list[int], include: frozenset[str] = EVERYTHING) -> list[JobRecord]:
     if not ids:
         return []
     with job_cursor(connection) as cursor:
-        return cursor.execute(_READ_MANY, {"ids": ids}).fetchall()
+        return cursor.execute(_READ_MANY, {"ids": ids} | {part: part in include for part in EVERYTHING}).fetchall()

@@ -60,6 +60,14 @@ class DeadlineError(PayloadError):
     """A job would have to start before now, or before it is due, so it never could."""
 
 
+class SearchError(PgTaskError):
+    """A search for jobs is not to be understood, or asks for what jobs cannot be found or sorted by."""
+
+
+class CursorError(PgTaskError):
+    """A cursor was not made by the same list."""
+
+
 class QueueFull(PgTaskError):  # noqa: N818 - a state of the queue, which producers meet as part of their work
     """As many jobs wait in the queue as its max_size allows, so that nothing was enqueued."""
 

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from pgtask.database import bulk, listing
+from pgtask.database import bulk, finding, listing
 from pgtask.database.listing import JobFilter
 from pgtask.model.status import JobStatus
 from tests import rows
@@ -90,6 +90,52 @@ def test_filters(database: str, connection: Connection, arguments: list[str], st
     assert set(listed(database, *arguments)) == {ids[status] for status in statuses}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "statuses"),
+    [
+        (["status:failed,running"], ["failed", "running"]),
+        (["queue:a", "--status", "pending"], ["pending"]),
+        (["queue:a -tag:vip"], ["scheduled"]),
+        (["task:mail.*", "-s", "failed,cancelled", "--sort=-finished"], ["failed", "cancelled"]),
+        (["worker:1"], ["running"]),
+        (["--sort=scheduled"], ["pending", "retrying", "scheduled"]),
+        (["--sort=created", "-s", "failed,pending"], ["pending", "failed"]),
+    ],
+)
+def test_searches(database: str, connection: Connection, arguments: list[str], statuses: list[str]) -> None:
+    ids = fill(connection)
+    found = listed(database, *arguments)
+    assert set(found) == {ids[status] for status in statuses}
+    if arguments[0] in ("--sort=scheduled", "--sort=created"):
+        assert found == [ids[status] for status in statuses]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nonsense"], "write task:nonsense"),
+        (["queue:a", "--queue", "b"], "queue is given twice"),
+        (["--sort=scheduled", "status:failed"], "Only jobs that wait"),
+        (["--sort=created", "--before", "7"], "use --cursor"),
+        (["--cursor", "x"], "This cursor is of another list"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(database: str, arguments: list[str], words: str) -> None:
+    result = run(database, "jobs", "list", *arguments)
+    assert result.exit_code == 2
+    assert words in " ".join(result.stderr.split())
+
+
+def test_actions_take_searches(database: str, connection: Connection) -> None:
+    ids = fill(connection)
+    assert run(database, "jobs", "cancel", "queue:a -tag:vip", "--yes").exit_code == 0
+    assert rows.final(connection, ids["scheduled"]) is not None
+    assert rows.job(connection, ids["pending"]) is not None
+    assert run(database, "jobs", "retry", "id:105", "--yes").exit_code == 0
+    assert rows.job(connection, 105) is not None
+    assert run(database, "jobs", "cancel", "7", "queue:a", "--yes").exit_code == 2
+
+
 def test_pages_follow_one_another_without_gap_or_repeat(database: str, connection: Connection) -> None:
     live = insert(connection, "echo", count=7)
     for id in range(101, 108):
@@ -102,7 +148,7 @@ def test_pages_follow_one_another_without_gap_or_repeat(database: str, connectio
         seen += [job["id"] for job in page["items"]]
         if page["next_cursor"] is None:
             break
-        cursor = ["--before", page["next_cursor"]]
+        cursor = ["--cursor", page["next_cursor"]]
     assert seen == everything
 
 
@@ -422,8 +468,8 @@ def test_a_failed_list_uses_its_own_index_in_a_long_history(connection: Connecti
         """
     )
     connection.execute("ANALYZE pgtask.runs")
-    values = {"before": None, "statuses": ["failed"], "queue": None, "task": None, "tag": None, "limit": 51}
-    plan = connection.execute(b"EXPLAIN " + listing._FIND_UNSUCCESSFUL, values, prepare=False).fetchall()
+    values = finding.arguments(JobFilter()) | {"before": None, "statuses": ["failed"], "limit": 51}
+    plan = connection.execute(b"EXPLAIN " + finding._FIND_UNSUCCESSFUL, values, prepare=False).fetchall()
     text = "\n".join(line for (line,) in plan)
     assert "finished_at_job_id_idx" in text
     assert not re.search("Seq Scan.*rows=[1-9]{2}", text)
@@ -433,7 +479,7 @@ def test_a_search_that_takes_too_long_is_stopped(
     database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pgtask.database.reading.READ_TIMEOUT", 0.05)
-    monkeypatch.setattr(listing, "_FIND_LIVE", b"SELECT 1 FROM pg_sleep(5) WHERE %(limit)s::int4 IS NOT NULL")
+    monkeypatch.setattr(finding, "_FIND_LIVE", b"SELECT 1 FROM pg_sleep(5) WHERE %(limit)s::int4 IS NOT NULL")
     result = run(database, "jobs", "list")
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: This took longer than 0.05 s and was stopped. Ask for less")

@@ -87,6 +87,8 @@ ALLOWED = {
     "WRO": """
         find_attempts_under_way find_completed_attempt find_latest_failures find_unknown_tasks follow_logs follow_runs
         count_tagged_jobs explain_job find_ended_jobs find_live_jobs find_ownerless find_run_attempts find_running_jobs
+        find_latest_ended_jobs find_latest_unsuccessful_jobs find_oldest_ended_jobs find_oldest_live_jobs
+        find_waiting_jobs keep_to_index list_logs_after list_runs_after
         find_unsuccessful_jobs known_queues largest_file_jobs list_logs list_queues list_runs list_tasks list_workers
         find_queues_of_jobs list_bulk_operations
         read_created read_duration_bounds read_totals use_of_workers

@@ -12,10 +12,11 @@ from pgtask.database import bulk_operations
 from pgtask.database.bulk_operations import DEFAULT_STATUSES, Filter
 from pgtask.database.connection import Connection
 from pgtask.database.dead_letters import DeadLetterFilter
-from pgtask.database.listing import JobFilter
 from pgtask.model.bulk_operation import BulkAction, BulkOperation
 from pgtask.model.errors import ConfigurationError, OperationNotFoundError
+from pgtask.model.job_filter import JobFilter
 from pgtask.model.rate import Rate
+from pgtask.model.search import LONGEST, merge, parse_search
 from pgtask.model.serialise import page_as_json, record_as_json
 from pgtask.model.status import JobStatus
 from pgtask.model.token import Scope
@@ -39,6 +40,8 @@ Name = Annotated[Text, Field(min_length=1, max_length=200)]
 class JobChoice(Body):
     """Which jobs; at least one field must be given, or `all` said."""
 
+    q: Annotated[Text, Field(max_length=LONGEST)] | None = None
+    """A search, as the command line takes it. What another field says it may not say again."""
     status: Annotated[list[JobStatus], Field(min_length=1, max_length=8, strict=False)] | None = None
     """Without it: for cancel those that have not ended, for retry failed and quarantined, for delete ended ones."""
     queue: Name | None = None
@@ -134,12 +137,13 @@ class OperationQuery(Query):
 
 def _wanted(body: NewOperation) -> Filter:
     if body.jobs is not None:
-        chosen: Filter = JobFilter(
+        given = JobFilter(
             statuses=frozenset(body.jobs.status or ()),
             queue=body.jobs.queue,
             task=body.jobs.task,
             tag=body.jobs.tag,
         )
+        chosen: Filter = merge(given, parse_search(body.jobs.q or ""))
     else:
         dead = body.dead_letters
         assert dead is not None
@@ -152,11 +156,9 @@ def _wanted(body: NewOperation) -> Filter:
 
 
 def _restricted(chosen: Filter, action: BulkAction) -> Filter:
-    queues = caller().queues
+    chosen = replace(chosen, queues=caller().queues)
     if isinstance(chosen, DeadLetterFilter):
-        return replace(chosen, queues=queues)
-    if queues is not None:
-        require_all_queues()
+        return chosen
     return chosen if chosen.statuses else replace(chosen, statuses=DEFAULT_STATUSES.get(action, frozenset()))
 
 

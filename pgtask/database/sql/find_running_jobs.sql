@@ -6,10 +6,24 @@ WITH running AS MATERIALIZED (
       FROM pgtask.jobs j
      WHERE j.status = 'running'
        AND (%(before)s::int8 IS NULL OR j.id < %(before)s::int8)
-       AND (%(worker_id)s::int4 IS NULL OR j.worker_id = %(worker_id)s::int4)
-       AND (%(queue)s::text IS NULL OR j.queue = %(queue)s::text)
-       AND (%(task)s::text IS NULL OR j.task LIKE %(task)s::text)
-       AND (%(tag)s::text IS NULL OR j.tags @> ARRAY[%(tag)s::text])
+       AND (%(ids)s::int8[] IS NULL OR j.id = ANY (%(ids)s::int8[]))
+       AND (%(queues)s::text[] IS NULL OR j.queue = ANY (%(queues)s::text[]))
+       AND (%(not_queues)s::text[] IS NULL OR j.queue <> ALL (%(not_queues)s::text[]))
+       AND (%(tasks)s::text[] IS NULL OR j.task LIKE ANY (%(tasks)s::text[]))
+       AND (%(not_tasks)s::text[] IS NULL OR j.task NOT LIKE ALL (%(not_tasks)s::text[]))
+       AND (%(tags)s::text[] IS NULL OR j.tags && %(tags)s::text[])
+       AND (%(not_tags)s::text[] IS NULL OR (j.tags && %(not_tags)s::text[]) IS NOT TRUE)
+       AND (%(priorities)s::int2[] IS NULL OR j.priority = ANY (%(priorities)s::int2[]))
+       AND (%(workers)s::int4[] IS NULL OR j.worker_id = ANY (%(workers)s::int4[]))
+       AND (%(schedules)s::text[] IS NULL
+            OR j.schedule_id = ANY (ARRAY(SELECT s.id FROM pgtask.schedules s WHERE s.name = ANY (%(schedules)s::text[]))))
+       AND (%(unique_keys)s::text[] IS NULL OR coalesce(j.unique_key, j.scoped_key) = ANY (%(unique_keys)s::text[]))
+       AND (%(concurrency_keys)s::text[] IS NULL OR j.concurrency_key = ANY (%(concurrency_keys)s::text[]))
+       AND (%(created_after)s::timestamptz IS NULL OR j.created_at >= %(created_after)s::timestamptz)
+       AND (%(created_before)s::timestamptz IS NULL OR j.created_at < %(created_before)s::timestamptz)
+       AND (%(since)s::timestamptz IS NULL OR j.created_at >= %(since)s::timestamptz)
+       AND (%(until)s::timestamptz IS NULL OR j.created_at < %(until)s::timestamptz)
+       AND (%(payloads)s::jsonb[] IS NULL OR j.payload @> ANY (%(payloads)s::jsonb[]))
 )
 SELECT id
   FROM running

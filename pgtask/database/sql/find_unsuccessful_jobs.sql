@@ -5,9 +5,26 @@ SELECT r.job_id
  WHERE r.final
    AND r.status <> 'completed'
    AND (%(before)s::int8 IS NULL OR r.job_id < %(before)s::int8)
+   AND (%(ids)s::int8[] IS NULL OR r.job_id = ANY (%(ids)s::int8[]))
    AND (%(statuses)s::pgtask.job_status[] IS NULL OR r.status = ANY (%(statuses)s::pgtask.job_status[]))
-   AND (%(queue)s::text IS NULL OR r.queue = %(queue)s::text)
-   AND (%(task)s::text IS NULL OR r.task LIKE %(task)s::text)
-   AND (%(tag)s::text IS NULL OR r.tags @> ARRAY[%(tag)s::text])
+   AND (%(queues)s::text[] IS NULL OR r.queue = ANY (%(queues)s::text[]))
+   AND (%(not_queues)s::text[] IS NULL OR r.queue <> ALL (%(not_queues)s::text[]))
+   AND (%(tasks)s::text[] IS NULL OR r.task LIKE ANY (%(tasks)s::text[]))
+   AND (%(not_tasks)s::text[] IS NULL OR r.task NOT LIKE ALL (%(not_tasks)s::text[]))
+   AND (%(tags)s::text[] IS NULL OR r.tags && %(tags)s::text[])
+   AND (%(not_tags)s::text[] IS NULL OR (r.tags && %(not_tags)s::text[]) IS NOT TRUE)
+   AND (%(priorities)s::int2[] IS NULL OR r.priority = ANY (%(priorities)s::int2[]))
+   AND (%(workers)s::int4[] IS NULL OR r.worker_id = ANY (%(workers)s::int4[]))
+   AND (%(schedules)s::text[] IS NULL
+        OR r.schedule_id = ANY (ARRAY(SELECT s.id FROM pgtask.schedules s WHERE s.name = ANY (%(schedules)s::text[]))))
+   AND (%(errors)s::text[] IS NULL OR r.error_type LIKE ANY (%(errors)s::text[]))
+   AND (%(not_errors)s::text[] IS NULL OR (r.error_type LIKE ANY (%(not_errors)s::text[])) IS NOT TRUE)
+   AND (%(unique_keys)s::text[] IS NULL OR coalesce(r.unique_key, r.scoped_key) = ANY (%(unique_keys)s::text[]))
+   AND (%(concurrency_keys)s::text[] IS NULL OR r.concurrency_key = ANY (%(concurrency_keys)s::text[]))
+   AND (%(created_after)s::timestamptz IS NULL OR r.created_at >= %(created_after)s::timestamptz)
+   AND (%(created_before)s::timestamptz IS NULL OR r.created_at < %(created_before)s::timestamptz)
+   AND (%(since)s::timestamptz IS NULL OR r.finished_at >= %(since)s::timestamptz)
+   AND (%(until)s::timestamptz IS NULL OR r.finished_at < %(until)s::timestamptz)
+   AND (%(payloads)s::jsonb[] IS NULL OR r.payload @> ANY (%(payloads)s::jsonb[]))
  ORDER BY r.job_id DESC
  LIMIT %(limit)s::int4;
