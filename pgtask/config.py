@@ -101,6 +101,10 @@ class Settings:
     """Origins whose pages may use the API; None means none."""
     request_rate: float = 1000.0
     """Requests a second that a token without a rate of its own may make."""
+    failure_rate: float = 50.0
+    """Requests without a valid token that one address may make in a second."""
+    trusted_proxies: tuple[str, ...] | None = None
+    """Addresses and networks of proxies whose X-Forwarded headers are believed; None means none."""
     open_metrics: bool = False
     """Whether /metrics is for everyone, not only for holders of a token."""
     metrics_port: Place | None = None
@@ -250,6 +254,8 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "max_body": setting.size,
     "cors_origins": setting.list_of("origin", "https://ops.example.com"),
     "request_rate": setting.positive_number,
+    "failure_rate": setting.positive_number,
+    "trusted_proxies": setting.list_of("network", "127.0.0.1,10.0.0.0/8", parse_network),
     "open_metrics": setting.flag,
     "metrics_port": setting.place,
     "url": setting.server_url,

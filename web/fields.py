@@ -10,7 +10,8 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, With
 
 from pgtask.model.duration import parse_duration
 
-_DURATION = r"^\s*(\d+(\.\d+)?\s*(ms|s|min|m|h|d|w)\s*)+$"
+# Less than what is understood, but all of it is within range.
+_DURATION = r"^[0-9]{1,4}((\.[0-9]{1,3})?(ms|s|m|min|h)( ?[0-9]{1,4}(ms|s|m|min))?|d)$"
 _TIME_LIMIT = r"^[1-9][0-9]{0,3}((\.[0-9]{1,3})?(ms|s|m|min|h)( ?[1-9][0-9]{0,3}(ms|s|m|min))?|d)$"
 _NAMED = {"low": 0, "normal": 1, "high": 2, "critical": 3}
 _RFC_3339 = re.compile(
@@ -25,12 +26,17 @@ def _seconds(value: Any) -> Any:
     return parse_duration(value) if isinstance(value, str) else value
 
 
+def whole(value: Any) -> Any:
+    """A number that is whole as an integer, as which JSON Schema counts 2.0, too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _priority(value: Any) -> Any:
     if isinstance(value, str):
         if value not in _NAMED:
             raise ValueError(f"Write one of {', '.join(_NAMED)}, or a number from -100 to 100")
         return _NAMED[value]
-    return value
+    return whole(value)
 
 
 def _written_out(value: Any) -> Any:
@@ -68,6 +74,9 @@ def _name_schema(most: int) -> WithJsonSchema:
 def _split(value: Any) -> Any:
     return [part for part in value.split(",") if part] if isinstance(value, str) else value
 
+
+WHOLE = BeforeValidator(whole)
+"""Lets 2.0 pass for the integer that it is in JSON."""
 
 Duration = Annotated[
     float,
@@ -139,3 +148,9 @@ TaskName = Annotated[str, Field(min_length=1, max_length=256, pattern=_NO_NUL), 
 
 Listed = BeforeValidator(_split)
 """Reads a list from text with commas, as in queries."""
+
+JobId = Annotated[int, Field(ge=1, le=2**63 - 1)]
+"""The id of a job."""
+
+Limit = Annotated[int, Field(ge=1, le=1000)]
+"""How many items a page has at most."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from .fields import Text, TimeLimit
+from .fields import Text, TimeLimit, whole
 from .inputs import Body
 from .queue_models import BURST_WITH_RATE, LARGEST, RateText, check_burst
 from .shapes import JobShape, Shape
@@ -22,6 +22,8 @@ class TaskRate(Body):
     """Null leaves its starts without a limit."""
     rate_burst: int | None = Field(None, ge=1, le=LARGEST)
     """Starts at once after a quiet time; null is what the rate gives in a second."""
+
+    _whole = field_validator("*", mode="before")(whole)
 
     @model_validator(mode="after")
     def _check_burst(self) -> Self:

@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import request
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from werkzeug.exceptions import HTTPException
 
 from .problems import Problem
 
@@ -38,7 +39,7 @@ def read_body(adapter: TypeAdapter[Any]) -> Any:
     """The JSON body as its model. Raises ValidationError, Problem 400 and 415 for what is no JSON."""
     if request.mimetype != JSON:
         raise Problem(415, "unsupported-media-type", f"Send JSON, with Content-Type: {JSON}.")
-    data = request.get_data(cache=True)
+    data = body_bytes()
     try:
         return adapter.validate_json(data)
     except ValidationError as error:
@@ -49,3 +50,25 @@ def read_body(adapter: TypeAdapter[Any]) -> Any:
                 raise Problem(422, "invalid-request", f"A text in the body is no Unicode: {reason}.") from None
             raise Problem(400, "invalid-json", f"The body is no JSON: {reason}.") from None
         raise
+
+
+def body_bytes() -> bytes:
+    """The bytes of the body. Raises Problem 400 and 408 for one that does not come as it was announced."""
+    try:
+        data = request.get_data(cache=True)
+    except HTTPException:
+        raise
+    except TimeoutError:
+        raise _cut(408, "request-timeout", "The body did not come in time.") from None
+    except Exception as error:  # noqa: BLE001 - each server has errors of its own for chunks that are none
+        raise _cut(400, "unreadable-body", f"The body is not what its headers say ({type(error).__name__}).") from None
+
+    if request.content_length is None and len(data) >= (request.max_content_length or len(data) + 1):
+        # Of a body without a length werkzeug reads as much as is allowed, and says nothing of the rest.
+        raise _cut(413, "content-too-large", f"The body has more than {request.max_content_length} bytes.")
+    return data
+
+
+def _cut(status: int, kind: str, detail: str) -> Problem:
+    # Where the next request would begin nobody knows.
+    return Problem(status, kind, detail, headers={"Connection": "close"})

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from flask import request
-from werkzeug.routing import BaseConverter, ValidationError
+from werkzeug.exceptions import NotFound
+from werkzeug.routing import BaseConverter, Map
 
 from .document import BASE
 
@@ -22,17 +22,33 @@ _LARGEST = 2**63 - 1
 
 def path_to(*parts: str | int) -> str:
     """The path of a thing in the API, as for the header Location."""
-    return "/".join([request.script_root + BASE, *(quote(str(part), safe="") for part in parts)])
+    return "/".join([BASE, *(quote(str(part), safe="") for part in parts)])
+
+
+def words_beside(path: str, parameter: str, paths: Iterable[str]) -> list[str]:
+    """The words that stand in other paths where this one has a parameter, such as preview in /schedules/preview."""
+    before = path.partition(f"{{{parameter}}}")[0]
+    beside = {other.removeprefix(before).partition("/")[0] for other in paths if other.startswith(before)}
+    return sorted(word for word in beside if not word.startswith("{"))
 
 
 class Name(BaseConverter):
-    """A name of up to 200 characters."""
+    """A name of up to 200 characters, but for words that stand in its place in other paths.
+
+    What cannot be is not found, with any method: werkzeug's own way out, ValidationError, would say 405 for some.
+    """
+
+    def __init__(self, url_map: Map, *others: str) -> None:
+        """`others` are those words."""
+        super().__init__(url_map)
+        if others:
+            self.regex = f"(?!(?:{'|'.join(map(re.escape, others))})(?:/|$))[^/]+"
 
     def to_python(self, value: str) -> str:
         """The name in a path."""
         name = unquote(value)
         if len(name) > 200 or "\0" in name:
-            raise ValidationError
+            raise NotFound
         return name
 
     def to_url(self, value: str) -> str:
@@ -49,7 +65,8 @@ class Number(BaseConverter):
         """The number in a path."""
         number = int(value)
         if not 0 < number <= _LARGEST:
-            raise ValidationError
+            # A mere ValidationError would look for other rules, and find that the path is there for other methods.
+            raise NotFound
         return number
 
 

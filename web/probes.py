@@ -23,6 +23,7 @@ from pgtask.database import metering
 from pgtask.database.pool import Pool
 from pgtask.database.readiness import conditions
 from pgtask.model.metrics import Measured
+from pgtask.model.token import Scope
 from pgtask.observability.prometheus import metrics_of
 from pgtask.version import __version__
 
@@ -42,8 +43,8 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 class Probes:
     """Answers them, and counts requests."""
 
-    def __init__(self, app: Flask, pool: Pool) -> None:
-        """Adds the routes; `pool` leads to the database."""
+    def __init__(self, app: Flask, pool: Pool, *, open_metrics: bool = False) -> None:
+        """Adds the routes; `pool` leads to the database. Metrics are for holders of a token, unless they are open."""
         self._pool = pool
         self._lock = threading.Lock()
         self._measured: tuple[float, Measured] | None = None
@@ -64,6 +65,9 @@ class Probes:
         app.add_url_rule("/health", "health", self.health, methods=["GET"])
         app.add_url_rule("/ready", "ready", self.ready, methods=["GET"])
         app.add_url_rule("/metrics", "metrics", self.metrics, methods=["GET"])
+        app.config["PGTASK_OPEN"] |= {"health", "ready", *(("metrics",) if open_metrics else ())}
+        app.config["PGTASK_SCOPES"]["metrics"] = Scope.READ
+        app.extensions["pgtask.probes"] = self
 
     def observe(self, status: int, seconds: float) -> None:
         """Counts the request at hand."""

@@ -33,12 +33,12 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
     @property
     def title(self) -> str:
         """The kind, as the start of a sentence."""
-        return self.kind.replace("-", " ").capitalize()
+        return title_of(self.kind)
 
-    def response(self, request_id: str) -> Response:
-        """The answer."""
+    def response(self, request_id: str, root: str = "") -> Response:
+        """The answer; `root` is the path below which the server is shown."""
         content = {
-            "type": f"/problems/{self.kind}",
+            "type": f"{root}/problems/{self.kind}",
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
@@ -48,17 +48,37 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
         return Response(text, self.status, dict(self.headers), content_type=MEDIA_TYPE)
 
 
+def title_of(kind: str) -> str:
+    """A kind, as the start of a sentence."""
+    return kind.replace("-", " ").capitalize()
+
+
+def kind_of(status: int) -> str:
+    """The kind of problem that a status means where nothing more is known."""
+    return _OF_STATUS.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "-")
+
+
+# Python has changed the phrases of these.
+_OF_STATUS = {413: "content-too-large", 414: "uri-too-long", 416: "range-not-satisfiable", 422: "invalid-request"}
+
 _KINDS: dict[type[errors.PgTaskError], tuple[int, str]] = {
     errors.JobNotFoundError: (404, "job-not-found"),
     errors.QueueNotFoundError: (404, "queue-not-found"),
     errors.TaskNotFoundError: (404, "task-not-found"),
     errors.ScheduleNotFoundError: (404, "schedule-not-found"),
     errors.WorkerNotFoundError: (404, "worker-not-found"),
+    errors.OperationNotFoundError: (404, "operation-not-found"),
+    errors.TokenNotFoundError: (404, "token-not-found"),
     errors.JobStateError: (409, "job-state"),
     errors.QueueStateError: (409, "queue-state"),
     errors.ScheduleStateError: (409, "schedule-state"),
+    errors.WebhookNotFoundError: (404, "webhook-not-found"),
+    errors.WebhookError: (422, "invalid-webhook"),
+    errors.ConsumerNotFoundError: (404, "consumer-not-found"),
+    errors.PositionError: (422, "invalid-position"),
     errors.UniqueConflictError: (409, "unique-conflict"),
     errors.QueueFull: (429, "queue-full"),
+    errors.DeadlineError: (409, "deadline-passed"),
     errors.PayloadError: (422, "invalid-payload"),
     errors.ScheduleError: (422, "invalid-schedule"),
     errors.TaskError: (422, "invalid-task"),
@@ -109,7 +129,7 @@ def _escaped(part: str | int) -> str:
 
 def _of_http(error: HTTPException) -> Problem:
     status = error.code or 500
-    kind = HTTPStatus(status).phrase.lower().replace(" ", "-")
+    kind = kind_of(status)
     keep = ("Allow", "Retry-After", "WWW-Authenticate")
     headers = {name: value for name, value in error.get_headers() if name in keep}
     return Problem(status, kind, error.description or HTTPStatus(status).description, headers=headers)

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
 from pgtask.model.errors import QueueStateError
 from pgtask.model.queue import QueueRecord
 from pgtask.model.rate import Rate
 
-from .fields import Duration, Priority, QueueName, TimeLimit
+from .fields import Duration, Priority, QueueName, TimeLimit, whole
 from .inputs import Body
 from .shapes import Shape
 from .statistics_models import StatisticsShape
@@ -102,6 +102,8 @@ class QueueSettings(Body):
     """Retries as a share of starts while it fails."""
     dead_letter_queue: QueueName | None = None
     """Queue that gets a copy of each job that fails."""
+
+    _whole = field_validator("*", mode="before")(whole)
 
     @model_validator(mode="after")
     def _check_burst(self) -> Self:

@@ -14,6 +14,7 @@ from flask import g, request
 from pgtask.model.token import Principal
 
 from .problems import Problem
+from .rates import Standing
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -23,10 +24,12 @@ class Asked:
     """What is known of the request at hand."""
 
     request_id: str
-    began: float
     principal: Principal | None = None
     subject: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    begun: float = field(default_factory=time.monotonic)
+    standing: Standing | None = None
+    """How the caller stands to their rate."""
 
     @property
     def caller(self) -> Principal:
@@ -38,14 +41,14 @@ class Asked:
 def begin() -> Asked:
     """Starts the record of this request. Its id is the caller's own where that is well-formed."""
     given = request.headers.get("X-Request-Id", "")
-    asked = Asked(given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8), time.monotonic())
+    asked = Asked(given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8))
     g.pgtask = asked
     return asked
 
 
 def asked() -> Asked:
     """The record of this request."""
-    return cast("Asked", g.pgtask) if "pgtask" in g else begin()
+    return cast("Asked | None", g.get("pgtask")) or begin()
 
 
 def caller() -> Principal:

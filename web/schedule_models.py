@@ -6,12 +6,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AliasChoices, ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field, WithJsonSchema, field_validator
 
 from pgtask.model.payload import encode
 from pgtask.model.schedule import MAX_JITTER, MAX_LIMIT, MAX_NAME
 
-from .fields import Duration, Instant, Priority, QueueName, TaskName, Text, TimeLimit
+from .fields import Duration, Instant, Priority, QueueName, TaskName, Text, TimeLimit, whole
 from .inputs import Body
 from .shapes import Shape
 
@@ -22,6 +22,20 @@ _EXPRESSION = AliasChoices("expression", *_SYNONYMS["expression"])
 Expression = Annotated[Text, Field(min_length=1, max_length=1000, examples=["0 7 * * mon-fri", "@daily", "@every 5m"])]
 """Five cron fields, six with `seconds`, an alias, or @every and a length of time."""
 
+Jitter = Annotated[
+    Duration,
+    Field(le=MAX_JITTER),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": MAX_JITTER},
+                {"type": "string", "pattern": r"^[0-9]{1,3}(ms|s|m|min)( ?[0-9]{1,3}(ms|s|m|min))?$"},
+            ],
+            "examples": [60, "5m"],
+        },
+        mode="validation",
+    ),
+]
 Zone = Annotated[Text, Field(min_length=1, max_length=64, examples=["Europe/Vienna"])]
 SecondsPlace = Literal["first", "last"]
 Tag = Annotated[Text, Field(min_length=1, max_length=200)]
@@ -74,12 +88,14 @@ class ScheduleTerms(Body):
     """With `all`, none older than this."""
     overlap: Literal["allow", "skip", "queue_one", "cancel_running"] = "queue_one"
     """What a tick does while earlier jobs live."""
-    jitter: Annotated[Duration, Field(le=MAX_JITTER)] = 0.0
+    jitter: Jitter = 0.0
     """Puts each job off by up to this; a day at most."""
     starts_at: Instant | None = None
     """No tick before."""
     ends_at: Instant | None = None
     """No tick after."""
+
+    _whole = field_validator("*", mode="before")(whole)
 
     def values(self) -> dict[str, Any]:
         """What was given or holds by default, as the database takes it. Raises PayloadError."""

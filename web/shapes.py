@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, RootModel
 
 Item = TypeVar("Item")
 
@@ -98,3 +98,7 @@ class JobShape(Shape):
     unique_scope: str | None
     unique_until: datetime | None
     dead_letter: Any
+
+
+class EventStream(RootModel[str]):
+    """Server-Sent Events: lines `id`, `event` and `data`, of which the last is a JSON object, and an empty one."""

@@ -36,6 +36,7 @@ MEANINGS = {
     "email_from": "pgtask at the host's name",
     "commands_file": "none: the task command is off",
     "cors_origins": "none",
+    "trusted_proxies": "none",
     "metrics_port": "nowhere",
 }
 

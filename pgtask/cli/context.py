@@ -38,7 +38,7 @@ def settings(**flags: object) -> Settings:
     given = chosen_settings({"database_url": state.database_url, "url": state.url, "token": state.token} | flags)
     if state.local and given.url is not None and given.database_url is None:
         raise click.UsageError(f"pgtask {state.local} needs the database, not its server: set PGTASK_DATABASE_URL.")
-    return given
+    return replace(given, url=None) if state.local else given
 
 
 def chosen_settings(flags: Mapping[str, object]) -> Settings:
@@ -58,6 +58,9 @@ def database(given: Settings, *, ready: bool = True) -> Iterator[str]:
     if given.database_url is not None:
         yield given.database_url
         return
+    if given.url is not None:
+        name = click.get_current_context().command_path
+        raise click.UsageError(f"{name} needs the database, not its server: set PGTASK_DATABASE_URL.")
     from pgtask.database import embedded, migrations
 
     if embedded.status(given.home).version is None:

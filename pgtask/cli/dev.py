@@ -16,6 +16,7 @@ from pgtask.config import LOG_LEVELS, mask_secrets
 from pgtask.database import psql
 
 if TYPE_CHECKING:
+    from pgtask.cli.dev_server import Served
     from pgtask.engine.task import Task
 
 _SAMPLES: dict[Any, Any] = {"string": "hi", "integer": 1, "number": 1.5, "boolean": True, "array": [], "object": {}}
@@ -27,6 +28,7 @@ _SAMPLES: dict[Any, Any] = {"string": "hi", "integer": 1, "number": 1.5, "boolea
 @click.option("-q", "--queues", metavar="A,B", help="Queues to serve; all unless given.")
 @click.option("--processes", metavar="NUMBER|auto", help="Executors; one per core unless given.")
 @click.option("-c", "--concurrency", metavar="NUMBER|auto", help="Jobs at once in each; 10 unless given.")
+@click.option("--bind", metavar="HOST:PORT", help="Where the API listens; 127.0.0.1:8080 or a free port.")
 @click.option("--pooled", is_flag=True, default=None, help="The database is behind a transaction pooler (PgBouncer).")
 @click.option(
     "--log-level",
@@ -35,14 +37,15 @@ _SAMPLES: dict[Any, Any] = {"string": "hi", "integer": 1, "number": 1.5, "boolea
     help=f"{', '.join(LOG_LEVELS)}; info unless given.",
 )
 def dev(**flags: object) -> int:
-    """Run everything that development needs: database, migrations and a worker, until Ctrl-C.
+    """Run everything that development needs: database, migrations, a worker and the API, until Ctrl-C.
 
-    Without a database URL, that is an embedded PostgreSQL in .pgtask/. The worker's log follows the
-    addresses; a second Ctrl-C does not wait for running jobs.
+    Without a database URL, that is an embedded PostgreSQL in .pgtask/. The log follows the addresses;
+    the token is good until this ends. A second Ctrl-C does not wait for running jobs.
     """
     given = settings(**flags)
     # Until the worker has its own way with signals, TERM is to leave in order, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    from pgtask.cli.dev_server import serving
     from pgtask.database import migrations
     from pgtask.engine.discovery import load_app
     from pgtask.engine.options import WorkerOptions
@@ -51,12 +54,13 @@ def dev(**flags: object) -> int:
     tasks = load_app(given.app).tasks
     with database(given, ready=False) as url:
         migrations.migrate(url)
-        _print_addresses(url, tasks)
-        return run_worker(WorkerOptions.chosen(given, url))
+        with serving(given, url) as served:
+            _print_addresses(url, tasks, served)
+            return run_worker(WorkerOptions.chosen(given, url))
 
 
-def _print_addresses(url: str, tasks: dict[str, Task[Any]]) -> None:
-    """Prints how to reach the database, and an INSERT that this worker will run."""
+def _print_addresses(url: str, tasks: dict[str, Task[Any]], served: Served | None) -> None:
+    """Prints how to reach the database and the API, and an INSERT that this worker will run."""
     example = _example(tasks)
     fields = [("Database", mask_secrets(url)), ("psql", _psql(url))]
     if example:
@@ -64,6 +68,8 @@ def _print_addresses(url: str, tasks: dict[str, Task[Any]]) -> None:
         values = f"{_literal(name)}, {_literal(json.dumps(payload))}"
         fields.append(("SQL", f"INSERT INTO pgtask.jobs (task, payload) VALUES ({values});"))  # noqa: S608 - shown, not run
     fields.append(("Watch", "pgtask jobs list    pgtask stats    pgtask workers list"))
+    if served is not None:
+        fields += [("API", f"{served.url}/api/docs"), ("Token", served.token)]
     print_fields(fields)
     if on_terminal():
         click.echo("\n" + styled("The worker's log. Ctrl-C shuts it down.", "dim"))

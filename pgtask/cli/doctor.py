@@ -16,7 +16,7 @@ from pgtask.cli.text import clean
 from pgtask.config import mask_secrets
 from pgtask.database import fleet, health, migrations, queues
 from pgtask.database.connection import connect
-from pgtask.model import fleet_checks, schema_checks, server_checks
+from pgtask.model import feed_checks, fleet_checks, schema_checks, server_checks
 from pgtask.model.diagnosis import Check, Verdict, ok, problem, unknown, worst
 from pgtask.model.errors import DatabaseUnavailableError, PgTaskError, SchemaError
 from pgtask.model.serialise import record_as_json
@@ -104,6 +104,7 @@ def _examine_schema(connection: Connection) -> Iterator[Check]:
         ("tables", lambda: schema_checks.check_tables(health.read_tables(connection))),
         ("indexes", lambda: schema_checks.check_indexes(health.read_indexes(connection))),
         ("sequences", lambda: schema_checks.check_sequences(health.read_sequences(connection))),
+        ("feed", lambda: feed_checks.check_feed(health.read_feed(connection))),
         ("partitions", lambda: schema_checks.check_partitions(health.read_partitions(connection))),
     )
     for name, look in looks:

@@ -59,7 +59,10 @@ def _code(error: Exception) -> int:
             | errors.QueueNotFoundError()
             | errors.ScheduleNotFoundError()
             | errors.TaskNotFoundError()
+            | errors.TokenNotFoundError()
             | errors.WorkerNotFoundError()
+            | errors.ConsumerNotFoundError()
+            | errors.WebhookNotFoundError()
         ):
             return NOT_FOUND
         case errors.DatabaseUnavailableError() | errors.EmbeddedServerError() | errors.ServerUnavailableError():

@@ -11,14 +11,16 @@ from typing import NamedTuple
 
 import click
 
-from pgtask.cli.context import note, operations
+from pgtask.cli.context import connected, note, operations, user
 from pgtask.cli.errors import DONE, FAILED, NOT_FOUND
 from pgtask.cli.output import on_terminal, print_json, print_plain
 from pgtask.cli.text import clean
+from pgtask.database import bulk_operations
 from pgtask.model.answer import Answer
+from pgtask.model.bulk_operation import BulkAction
 from pgtask.model.job_filter import JobFilter
 from pgtask.model.operations import Act, Operations
-from pgtask.model.serialise import page_as_json
+from pgtask.model.serialise import page_as_json, record_as_json
 from pgtask.model.status import JobStatus
 from pgtask.model.wording import plural
 
@@ -86,14 +88,38 @@ def act(
     *,
     yes: bool,
     json_output: bool,
+    detach: bool = False,
 ) -> int:
     """Does it to the jobs named, or to all that match; the exit code.
 
-    A filter without a status means those in `default`.
+    A filter without a status means those in `default`. With `detach` it is left to a worker or the server.
     """
     if wanted and not wanted.statuses:
         wanted = replace(wanted, statuses=default)
+    if detach:
+        if ids or not wanted:
+            raise click.UsageError(
+                "--detach is for a filter such as --queue mail; jobs that are named are done at once."
+            )
+        return _hand_over(action, wanted, yes, json_output)
     return act_on(action, ids, partial(_select, wanted) if wanted else None, yes=yes, json_output=json_output)
+
+
+def _hand_over(action: Action, wanted: JobFilter, yes: bool, json_output: bool) -> int:
+    with connected() as connection:
+        matching = bulk_operations.count(connection, wanted)
+        if matching.number:
+            what = plural(matching.number, "job", matching.exact)
+            verb = "matches" if matching.number == 1 else "match"
+            _confirm(f"{what} {verb}. {action.verb.capitalize()} {_pronoun(matching.number)}?", yes)
+        operation = bulk_operations.create(connection, BulkAction(action.verb), wanted, created_by=user())
+    if json_output:
+        print_json(record_as_json(operation))
+    elif on_terminal():
+        click.echo(f"Bulk operation {operation.id} is {operation.status}. See: pgtask bulk watch {operation.id}")
+    else:
+        print_plain(operation.id)
+    return DONE
 
 
 def _select(wanted: JobFilter, doing: Operations) -> Selection:

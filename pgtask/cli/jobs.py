@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Any
-
 import click
 
-from pgtask.cli import completion, job_actions, job_edits, parameters, tail
+from pgtask.cli import filters, job_actions, job_edits, parameters, tail
 from pgtask.cli.context import note, operations
 from pgtask.cli.errors import DONE, NOT_FOUND
 from pgtask.cli.explanation_views import print_explanation
 from pgtask.cli.job_views import JOB_COLUMNS, print_job
 from pgtask.cli.output import json_option, on_terminal, print_json, print_table
 from pgtask.model.explanation import NOT_FOUND as UNKNOWN
-from pgtask.model.job_filter import JobFilter
+from pgtask.model.job_filter import JobFilter, Sort
 from pgtask.model.listing import LIVE
 from pgtask.model.serialise import job_as_json, page_as_json, record_as_json
 from pgtask.model.status import FINAL, JobStatus
@@ -25,7 +21,8 @@ MAX_PAGE = 1000
 EXAMPLES = """\b
 Examples:
   pgtask jobs list --status failed,quarantined --queue mail
-  pgtask jobs list --task 'email.*' --before 12000"""
+  pgtask jobs list --task 'email.*' --before 12000
+  pgtask jobs list status:failed since:1h payload.user.id:42 --sort=-finished"""
 
 
 def _limit(text: str) -> int:
@@ -41,68 +38,54 @@ jobs.add_command(job_edits.edit)
 jobs.add_command(job_edits.run_now)
 
 
-def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which jobs, given to the command as the filter `wanted`."""
-
-    @functools.wraps(function)
-    def command(
-        statuses: tuple[list[JobStatus], ...], queue: str | None, task: str | None, tag: str | None, **rest: Any
-    ) -> Any:
-        wanted = JobFilter(statuses=parameters.flatten(statuses), queue=queue, task=task, tag=tag)
-        return function(wanted=wanted, **rest)
-
-    decorated: Callable[..., Any] = command
-    for option in (
-        click.option("--tag", metavar="TAG", help="Jobs with this tag."),
-        click.option(
-            "--task",
-            metavar="NAME",
-            shell_complete=completion.task_names,
-            help="Jobs of this task; * stands for any text.",
-        ),
-        click.option(
-            "-q", "--queue", metavar="NAME", shell_complete=completion.queue_names, help="Jobs of this queue."
-        ),
-        click.option(
-            "-s",
-            "--status",
-            "statuses",
-            type=parameters.status,
-            multiple=True,
-            shell_complete=completion.statuses,
-            help=f"Jobs with one of these: {', '.join(JobStatus)}.",
-        ),
-    ):
-        decorated = option(decorated)
-    return decorated
-
-
+detach_option = click.option(
+    "--detach", is_flag=True, help="Leave it to a worker or the server, and print the number of the bulk operation."
+)
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
 @jobs.command("list", epilog=EXAMPLES)
-@filter_options
+@filters.search_argument
+@filters.filter_options
+@click.option(
+    "--sort",
+    type=click.Choice(list(Sort)),
+    default=Sort.NEWEST,
+    help="-created and created are by id; -finished lists ended jobs, scheduled those that wait. Without: -created.",
+)
+@click.option("--cursor", metavar="CURSOR", help="Go on where a page with the same filter and order ended.")
 @click.option("--before", type=parameters.job_id, metavar="ID", help="Go on below this job.")
 @click.option(
     "-n", "--limit", type=_limit, metavar="NUMBER", default="50", help="At most so many; 50, never over 1000."
 )
 @json_option
-def list_jobs(wanted: JobFilter, before: int | None, limit: int, json_output: bool) -> None:
-    """List jobs, newest first.
+def list_jobs(
+    wanted: JobFilter, sort: str, cursor: str | None, before: int | None, limit: int, json_output: bool
+) -> None:
+    """List jobs, newest first, or those that a search finds.
+
+    QUERY is a search such as status:failed task:mail.* payload.user.id:42 since:1h. Fields: id, status, queue, task,
+    tag, priority, worker, schedule, error, unique_key, concurrency_key, payload.FIELD, since, before, created_after,
+    created_before. Commas mean or, - before a term means not: 'queue:mail -tag:vip', in one argument.
 
     In a pipe the columns are: id, status, task, queue, priority, attempt, scheduled_at, error or
     progress, tags.
     """
+    order = Sort(sort)
+    if before is not None and (cursor or order is not Sort.NEWEST):
+        raise click.UsageError("--before ID is for lists by -created without --cursor; use --cursor.")
     with operations() as doing:
-        page = doing.list_jobs(wanted, before=before, limit=limit)
-    cursor = str(page.jobs[-1].id) if page.more else None
+        page = doing.list_jobs(wanted, sort=order, before=before, cursor=cursor, limit=limit)
     if json_output:
-        print_json(page_as_json([job_as_json(job) for job in page.jobs], cursor))
+        print_json(page_as_json([job_as_json(job) for job in page.jobs], page.next_cursor))
         return
-    empty = "No jobs match." if wanted or before else "No jobs yet. Enqueue one: pgtask enqueue echo message=hi"
+    empty = (
+        "No jobs match." if wanted or before or cursor else "No jobs yet. Enqueue one: pgtask enqueue echo message=hi"
+    )
     print_table(page.jobs, JOB_COLUMNS, empty=empty)
-    if cursor and on_terminal():
-        note(f"There are older jobs: add --before {cursor}")
+    if page.more and on_terminal():
+        further = f"--before {page.jobs[-1].id}" if order is Sort.NEWEST else f"--cursor {page.next_cursor}"
+        note(f"There are {'older' if order is Sort.NEWEST else 'further'} jobs: add {further}")
 
 
 @jobs.command()
@@ -148,8 +131,9 @@ def explain(job_id: int, json_output: bool) -> int:
 
 
 @jobs.command()
-@click.argument("ids", type=parameters.job_id, nargs=-1, metavar="[ID]...")
-@filter_options
+@filters.ids_or_search_argument
+@filters.filter_options
+@detach_option
 @yes_option
 @json_option
 def cancel(ids: tuple[int, ...], wanted: JobFilter, **options: bool) -> int:
@@ -161,8 +145,9 @@ def cancel(ids: tuple[int, ...], wanted: JobFilter, **options: bool) -> int:
 
 
 @jobs.command()
-@click.argument("ids", type=parameters.job_id, nargs=-1, metavar="[ID]...")
-@filter_options
+@filters.ids_or_search_argument
+@filters.filter_options
+@detach_option
 @yes_option
 @json_option
 def retry(ids: tuple[int, ...], wanted: JobFilter, **options: bool) -> int:
@@ -175,8 +160,9 @@ def retry(ids: tuple[int, ...], wanted: JobFilter, **options: bool) -> int:
 
 
 @jobs.command()
-@click.argument("ids", type=parameters.job_id, nargs=-1, metavar="[ID]...")
-@filter_options
+@filters.ids_or_search_argument
+@filters.filter_options
+@detach_option
 @yes_option
 @json_option
 def delete(ids: tuple[int, ...], wanted: JobFilter, **options: bool) -> int:
@@ -188,13 +174,13 @@ def delete(ids: tuple[int, ...], wanted: JobFilter, **options: bool) -> int:
 
 
 @jobs.command("tail")
-@click.argument("job_id", type=parameters.job_id, metavar="[ID]", required=False)
-@filter_options
+@filters.ids_or_search_argument
+@filters.filter_options
 @click.option(
     "--interval", type=parameters.time_limit, metavar="DURATION", default="1s", help="Time between two looks; 1s."
 )
 @json_option
-def tail_jobs(job_id: int | None, wanted: JobFilter, interval: float, json_output: bool) -> int:
+def tail_jobs(ids: tuple[int, ...], wanted: JobFilter, interval: float, json_output: bool) -> int:
     """Follow jobs as they start and end, or one job until it ends.
 
     A status is the one that the job has afterwards; jobs that wait are in `jobs list`. An attempt shorter than the
@@ -202,8 +188,8 @@ def tail_jobs(job_id: int | None, wanted: JobFilter, interval: float, json_outpu
     out. With ID: its log lines, progress and attempts; exits with 0 when it completed, else 1. In a pipe the columns
     are: time, id, event, status, outcome, task, queue, attempt, seconds, worker, error. JSON is one object a line.
     """
-    if job_id is not None and wanted:
-        raise click.UsageError("Give an ID or a filter, not both.")
-    if job_id is not None:
-        return tail.follow_job(job_id, interval, json_output)
+    if len(ids) + bool(wanted) > 1:
+        raise click.UsageError("Give an ID or a filter, not both, and one ID only.")
+    if ids:
+        return tail.follow_job(ids[0], interval, json_output)
     return tail.follow_jobs(wanted, interval, json_output)

@@ -28,28 +28,40 @@ TREE: Mapping[str, Mapping[str, Branch]] = {
         "dev": Branch("dev", "dev", "Run everything that development needs, in one terminal."),
         "demo": Branch("demo", "demo", "See pgtask at work on real files."),
         "worker": Branch("worker", "worker", "Run jobs."),
+        "server": Branch("server", "server", "Serve the REST API."),
         "scheduler": Branch("scheduler", "scheduler", "Fire schedules where no worker does."),
         "db": Branch("db", "db", "Migrate the schema; give rights; run the embedded PostgreSQL."),
     },
     "Jobs": {
         "enqueue": Branch("enqueue", "enqueue", "Enqueue a job."),
         "jobs": Branch("jobs", "jobs", "List, show, follow, cancel, retry and delete jobs."),
+        "events": Branch("events", "events", "Print each attempt that ends, none skipped."),
         "dead": Branch("dead", "dead", "List, retry, resolve and delete jobs that failed for good."),
+        "bulk": Branch("bulk", "bulk", "List, watch and cancel actions on many jobs."),
         "schedules": Branch("schedules", "schedules", "List, add, preview, pause and run schedules."),
     },
     "Operate": {
         "queues": Branch("queues", "queues", "List, change, pause and resume queues."),
         "workers": Branch("workers", "workers", "List, show and stop workers."),
         "tasks": Branch("tasks", "tasks", "List the tasks that workers have registered."),
+        "feed": Branch("events", "feed", "List and drop named consumers of events."),
+        "webhooks": Branch("webhooks", "webhooks", "Send events to other services, signed and in order."),
         "top": Branch("top", "top", "Watch queues, workers and jobs live."),
         "stats": Branch("stats", "stats", "Throughput, errors and times of the last hour."),
+        "tokens": Branch("tokens", "tokens", "Make, list and revoke tokens of the API."),
+        "audit": Branch("audit", "audit", "Show who changed what through the API."),
         "doctor": Branch("doctor", "doctor", "Check server, schema and fleet, and say what to do."),
         "config": Branch("config", "config", "Show the settings in force."),
         "bench": Branch("bench", "bench", "Measure this machine and database."),
         "completion": Branch("completion", "completion", "Print the script that completes commands in a shell."),
     },
 }
-LOCAL = frozenset({"dev", "demo", "worker", "scheduler", "server", "db", "doctor", "bench", "tokens", "audit"})
+LOCAL = frozenset(
+    {
+        *("dev", "demo", "worker", "scheduler", "server", "db", "doctor", "bench"),
+        *("tokens", "audit", "bulk", "events", "feed", "webhooks"),
+    }
+)
 """Commands that need the database itself, or are processes beside it."""
 
 BRANCHES = {name: branch for branches in TREE.values() for name, branch in branches.items()}

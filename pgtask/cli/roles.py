@@ -22,8 +22,8 @@ role_argument = click.argument(
 def grant(role: str | None, logins: tuple[str, ...], json_output: bool) -> None:
     """Give database roles their rights.
 
-    ROLE is enqueuer, worker, reader or operator. Makes it, or all four without ROLE, as pgtask_enqueuer and so on,
-    and gives them exactly the rights they need in this database. Repeat it after a migration.
+    ROLE is enqueuer, worker, reader, operator or server. Makes it, or all five without ROLE, as pgtask_enqueuer
+    and so on, and gives them exactly the rights they need in this database. Repeat it after a migration.
     """
     if logins and role is None:
         raise click.UsageError("Say which role to give: pgtask db grant ROLE --to LOGIN")
@@ -52,7 +52,7 @@ def revoke(role: str | None, logins: tuple[str, ...], json_output: bool) -> None
     """Take rights back.
 
     With --from, LOGIN is no longer a member of ROLE, in any database. Without it, ROLE, or each of
-    the four, loses all its rights in this database; the roles themselves stay.
+    the five, loses all its rights in this database; the roles themselves stay.
     """
     if logins and role is None:
         raise click.UsageError("Say which role to take back: pgtask db revoke ROLE --from LOGIN")

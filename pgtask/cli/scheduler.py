@@ -1,4 +1,4 @@
-"""`pgtask scheduler`: firing schedules, and nothing else."""
+"""`pgtask scheduler`: firing schedules and doing upkeep, without running jobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pgtask.config import LOG_FORMATS, LOG_LEVELS
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), metavar="LEVEL", help=f"{', '.join(LOG_LEVELS)}; info.")
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), metavar="FORMAT", help="text, json or auto.")
 def scheduler(no_listen: bool, **flags: object) -> int:
-    """Fire schedules until stopped.
+    """Fire schedules, rescue jobs of dead workers and do other upkeep, until stopped.
 
     Not needed where workers run: each of them can. Any number may run; each tick fires once.
     """

@@ -45,13 +45,13 @@ def follow_jobs(wanted: JobFilter, interval: float, json_output: bool) -> int:
     def look(doing: Operations) -> None:
         nonlocal looks
         for event in follower.look(cast("DatabaseOperations", doing).connection):
-            _print_event(event, json_output)
+            print_event(event, json_output)
         if not looks:
             note("Following jobs as they start and end; Ctrl-C ends it.")
         looks += 1
 
     try:
-        _persist(look, interval)
+        persist(look, interval)
     except KeyboardInterrupt:
         return DONE
     return DONE
@@ -72,7 +72,7 @@ def follow_job(job_id: int, interval: float, json_output: bool) -> int:
             return None
         return DONE if state.job.status == JobStatus.COMPLETED else FAILED
 
-    return _persist(look, interval)
+    return persist(look, interval)
 
 
 def _job_follower(job_id: int) -> tuple[Callable[[Operations], JobState], int]:
@@ -88,7 +88,7 @@ def _job_follower(job_id: int) -> tuple[Callable[[Operations], JobState], int]:
     return lambda doing: follower.look(cast("DatabaseOperations", doing).connection), PAGE
 
 
-def _persist(look: Callable[[Operations], int | None], interval: float) -> int:
+def persist(look: Callable[[Operations], int | None], interval: float) -> int:
     """Looks every `interval` seconds until a look gives an exit code; an outage is told once and waited out.
 
     What fails before the first look, such as a wrong URL or a missing schema, is raised.
@@ -212,7 +212,8 @@ def _sentences(event: str, job: JobRecord, values: dict[str, Any]) -> list[str]:
             return [f"job {job.id} is {styled(job.status, STATUS_STYLES.get(job.status, ''))}{due}"]
 
 
-def _print_event(event: JobEvent, json_output: bool) -> None:
+def print_event(event: JobEvent, json_output: bool) -> None:
+    """Prints an attempt that started or ended."""
     error = error_text(event.error_type, event.error)
     if json_output:
         click.echo(as_json(event_as_json(event), None))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pgtask.client.jobs import JobCalls
@@ -16,6 +17,8 @@ from pgtask.model.operations import MOST_IDS, Act
 from pgtask.model.rate import Rate
 from pgtask.model.serialise import instant_as_text
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 COUNT_CAP = 10_000
 """Dead letters that are counted, at most."""
 
@@ -27,13 +30,10 @@ class DeadLetterCalls(JobCalls):
         self, wanted: DeadLetterFilter, *, before: Position | None = None, limit: int = 50
     ) -> DeadLetterPage:
         """The `limit` dead letters that match and failed last, of those before a position."""
-        cursor = None if before is None else f"{instant_as_text(before.finished_at)}/{before.id}"
+        cursor = None if before is None else _cursor(before)
         found = self._transport.get("/dead-letters", _query(wanted) | {"limit": limit, "cursor": cursor})
-        following = found["next_cursor"]
-        if following is not None:
-            instant, _, id = following.rpartition("/")
-            following = Position(datetime.fromisoformat(instant), int(id))
-        return DeadLetterPage([record(JobRecord, job) for job in found["items"]], following)
+        jobs = [record(JobRecord, job) for job in found["items"]]
+        return DeadLetterPage(jobs, None if found["next_cursor"] is None else _place(jobs[-1]))
 
     def count_dead_letters(self, wanted: DeadLetterFilter) -> DeadLetterCount:
         """How many dead letters match, counted up to COUNT_CAP."""
@@ -55,7 +55,7 @@ class DeadLetterCalls(JobCalls):
 
     def group_dead_letters(self, wanted: DeadLetterFilter) -> list[DeadLetterGroup]:
         """The dead letters that match by task and type of error, most first."""
-        found = self._transport.get("/dead-letters/stats", _query(wanted))
+        found = self._transport.get("/dead-letters/groups", _query(wanted))
         return [record(DeadLetterGroup, group) for group in found["items"]]
 
     def paced_retry(self, rate: Rate) -> Act:
@@ -82,6 +82,12 @@ class DeadLetterCalls(JobCalls):
             if page.next is None:
                 return
             before = page.next
+
+
+def _cursor(place: Position) -> str:
+    """The place as the API writes it: microseconds since 1970, and the id."""
+    microseconds = (place.finished_at - _EPOCH) // timedelta(microseconds=1)
+    return base64.urlsafe_b64encode(f"[{microseconds},{place.id}]".encode()).decode().rstrip("=")
 
 
 def _place(job: JobRecord) -> Position:

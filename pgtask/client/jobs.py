@@ -17,7 +17,7 @@ from pgtask.model.enqueued import EnqueuedByName
 from pgtask.model.errors import JobFailedError, JobNotFoundError, NotAllowedError
 from pgtask.model.explanation import NOT_FOUND, Reason
 from pgtask.model.job import JobRecord
-from pgtask.model.job_filter import JobFilter
+from pgtask.model.job_filter import JobFilter, Sort
 from pgtask.model.listing import JobCount, JobDetails, JobPage
 from pgtask.model.operations import MOST_IDS
 from pgtask.model.payload import encode
@@ -116,19 +116,21 @@ class JobCalls:
         queue: str | None = None,
         task: str | None = None,
         tag: str | None = None,
+        sort: Sort = Sort.NEWEST,
         before: int | None = None,
+        cursor: str | None = None,
         limit: int = 50,
     ) -> JobPage:
-        """The newest `limit` jobs that match, of those with ids below `before`.
+        """The first `limit` jobs that match: after a cursor or, newest first, of those with ids below `before`.
 
         What they must have in common is said by a filter or by the names of what it holds.
         """
         if wanted is None:
             statuses = (status,) if isinstance(status, str) else status
             wanted = JobFilter(statuses=frozenset(map(JobStatus, statuses)), queue=queue, task=task, tag=tag)
-        found = self._page(wanted, before, limit, include="payload,result,traceback")
-        cursor = found["next_cursor"]
-        return JobPage([record(JobRecord, job) for job in found["items"]], cursor is not None, cursor)
+        found = self._page(wanted, cursor or before, limit, include="payload,result,traceback", sort=sort.value)
+        following = found["next_cursor"]
+        return JobPage([record(JobRecord, job) for job in found["items"]], following is not None, following)
 
     def show_job(self, job_id: int) -> JobDetails:
         """All there is about a job. Raises JobNotFoundError."""
@@ -208,8 +210,8 @@ class JobCalls:
                 return
             before = ids[-1]
 
-    def _page(self, wanted: JobFilter, before: int | None, limit: int, **more: str) -> Any:
-        query = {"q": write_search(wanted) or None, "limit": limit, "cursor": before} | more
+    def _page(self, wanted: JobFilter, cursor: int | str | None, limit: int, **more: str) -> Any:
+        query = {"q": write_search(wanted) or None, "limit": limit, "cursor": cursor} | more
         return self._transport.get("/jobs", query)
 
 

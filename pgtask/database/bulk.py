@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from psycopg.rows import scalar_row, tuple_row
@@ -19,6 +19,7 @@ _LOCK_KEYS = statements.load("lock_job_keys")
 _INSTANT = statements.load("current_instant")
 _LOCK = statements.load("lock_jobs")
 _DELETE = statements.load("delete_jobs")
+_QUEUES = statements.load("find_queues_of_jobs")
 
 
 def cancel_jobs(connection: Connection, ids: Sequence[int]) -> list[Answer]:
@@ -43,6 +44,14 @@ def retry_jobs(
         cursor.execute(_RETRY, {"ids": list(ids), "due": due, "spacing": spacing})
         answers = {row[0]: Answer(*row) for row in cursor}
     return [answers[id] for id in ids]
+
+
+def retry_spaced(
+    connection: Connection, ids: Sequence[int], begun_at: str, spacing: float, put_back: int
+) -> list[Answer]:
+    """`retry_jobs` after so many others that became due one by one from an instant on, in RFC 3339."""
+    due = datetime.fromisoformat(begun_at) + timedelta(seconds=spacing * put_back)
+    return retry_jobs(connection, ids, due=due, spacing=spacing)
 
 
 class Pace:
@@ -81,6 +90,15 @@ def delete_jobs(connection: Connection, ids: Sequence[int]) -> list[Answer]:
         return "running" if id in running else "deleted" if id in deleted else None
 
     return [Answer(id, answer(id)) for id in ids]
+
+
+def seen(connection: Connection, ids: Sequence[int], queues: Collection[str] | None) -> list[int]:
+    """Those of the jobs that are in these queues, None meaning all; in their order."""
+    if queues is None:
+        return list(ids)
+    with in_words(connection), connection.cursor(row_factory=tuple_row) as cursor:
+        visible = {id for id, queue in cursor.execute(_QUEUES, {"ids": list(ids)}) if queue in queues}
+    return [id for id in ids if id in visible]
 
 
 def _act(connection: Connection, query: bytes, ids: Sequence[int]) -> list[Answer]:

@@ -61,17 +61,24 @@ def batches(
     after: Position | None = None
     found: list[Position] | None = None
     while found is None or len(found) == size:
-        values = _arguments(wanted, size) | {
-            "after_time": after and after.finished_at,
-            "after_id": after and after.id,
-            "until_time": latest.finished_at,
-            "until_id": latest.id,
-        }
-        with reading(connection):
-            found = _positions(connection, _FIND_OLDEST, values)
+        found = find_oldest(connection, wanted, after=after, until=latest, limit=size)
         if found:
             yield [position.id for position in found]
             after = found[-1]
+
+
+def find_oldest(
+    connection: Connection, wanted: DeadLetterFilter, *, after: Position | None, until: Position, limit: int
+) -> list[Position]:
+    """The oldest `limit` dead letters that match, of those after one position up to another."""
+    values = _arguments(wanted, limit) | {
+        "after_time": after and after.finished_at,
+        "after_id": after and after.id,
+        "until_time": until.finished_at,
+        "until_id": until.id,
+    }
+    with reading(connection):
+        return _positions(connection, _FIND_OLDEST, values)
 
 
 def group_dead_letters(connection: Connection, wanted: DeadLetterFilter, *, limit: int = 1000) -> list[DeadLetterGroup]:
@@ -130,6 +137,7 @@ def _arguments(wanted: DeadLetterFilter, limit: int) -> dict[str, Any]:
     return {
         "limit": limit,
         "queue": wanted.queue,
+        "queues": None if wanted.queues is None else sorted(wanted.queues),
         "task": None if wanted.task is None else like(wanted.task),
         "error_type": None if wanted.error_type is None else like(wanted.error_type),
         "status": wanted.status,

@@ -13,7 +13,7 @@ from pgtask.database.connection import Connection
 from pgtask.database.enqueuing import REFUSALS, refused
 from pgtask.database.jobs import SURELY_ACCEPTED, check_size
 from pgtask.database.reading import in_words
-from pgtask.model.errors import JobStateError, PayloadError, QueueFull
+from pgtask.model.errors import DeadlineError, JobStateError, QueueFull
 from pgtask.model.job import JobRecord
 from pgtask.model.status import JobStatus
 
@@ -45,7 +45,7 @@ def edit(connection: Connection, job: JobRecord, changes: Mapping[str, Any]) -> 
 
     `changes` are columns of EDITABLE with their new values, `payload` as JSON text, and `delay`, in seconds from now,
     in place of `scheduled_at`. A unique key stays as it is, also one made from the payload.
-    Raises PayloadError for a value that is refused, QueueFull.
+    Raises PayloadError for a value that is refused, DeadlineError, QueueFull.
     """
     values = dict(changes)
     now = _now(connection)
@@ -78,7 +78,7 @@ def edit_job(connection: Connection, job_id: int, changes: Mapping[str, Any]) ->
 
 
 def run_now(connection: Connection, job: JobRecord) -> JobRecord:
-    """Makes a locked job due now, if it is not. Raises PayloadError."""
+    """Makes a locked job due now, if it is not. Raises DeadlineError."""
     if job.scheduled_at <= _now(connection):
         return job
     return edit(connection, job, {"delay": 0.0})
@@ -98,9 +98,9 @@ def _check_times(now: datetime, job: JobRecord, values: Mapping[str, Any]) -> No
     if start_by is None:
         return
     if values.get("start_by") is not None and start_by <= now:
-        raise PayloadError(f"start_by {start_by.isoformat()} has passed: give an instant to come")
+        raise DeadlineError(f"start_by {start_by.isoformat()} has passed: give an instant to come")
     if start_by < due:
-        raise PayloadError(
+        raise DeadlineError(
             f"The job would expire at {start_by.isoformat(timespec='seconds')}, before it is due at "
             f"{due.isoformat(timespec='seconds')}: let it expire later"
         )

@@ -36,17 +36,17 @@ def fence(connection: psycopg.Connection[Any], worker_id: int, executor: int, be
 
 
 class Fence:
-    """Fences each transaction of an executor's connection, if that is a pooled one.
+    """Fences each transaction of an executor's connection, if that is a pooled one and `on`.
 
     `straggling` is for how many seconds what an earlier connection has sent may still begin: 0.0 without a pooler.
     """
 
-    def __init__(self, connection: psycopg.Connection[Any], worker_id: int, executor: int) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], worker_id: int, executor: int, *, on: bool = True) -> None:
         self._connection = connection
         self._worker_id = worker_id
         self._executor = executor
         self.straggling = 0.0
-        if isinstance(connection, PooledConnection):
+        if on and isinstance(connection, PooledConnection):
             row = connection.execute(_INSTANT, {"delay": 0.0}).fetchone()
             assert row is not None
             self.heard(row[0])

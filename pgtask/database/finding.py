@@ -34,6 +34,7 @@ _FIND_UNSUCCESSFUL = statements.load("find_unsuccessful_jobs")
 _FIND_LATEST_UNSUCCESSFUL = statements.load("find_latest_unsuccessful_jobs")
 _FIND_LATEST_ENDED = statements.load("find_latest_ended_jobs")
 _FIND_WAITING = statements.load("find_waiting_jobs")
+_KEEP_TO_INDEX = statements.load("keep_to_index")
 
 LIVE = frozenset(JobStatus) - FINAL
 WAITING = LIVE - {JobStatus.RUNNING}
@@ -147,7 +148,9 @@ def _waiting(connection: Connection, wanted: JobFilter, values: dict[str, Any], 
         return []
     values |= {"after_time": after and after.time, "after_id": after and after.id}
     values["statuses"] = _words(wanted.statuses)
-    return list(itertools.starmap(Place, _rows(connection, _FIND_WAITING, values)))
+    with connection.transaction(force_rollback=True):
+        connection.execute(_KEEP_TO_INDEX)
+        return list(itertools.starmap(Place, _rows(connection, _FIND_WAITING, values)))
 
 
 def _latest_ended(

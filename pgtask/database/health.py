@@ -19,6 +19,7 @@ from psycopg.rows import class_row, dict_row, scalar_row, tuple_row
 from pgtask.database import statements
 from pgtask.database.connection import Connection, connect, one_line, translate_errors
 from pgtask.model.errors import NotSeenError
+from pgtask.model.feed_checks import FeedFact
 from pgtask.model.fleet_checks import UnknownTask
 from pgtask.model.schema_checks import (
     DEFAULT_CAP,
@@ -47,6 +48,7 @@ _GRANTS = statements.load("inspect_grants")
 _PARTITIONS = statements.load("list_partitions")
 _RETENTION = statements.load("read_retention")
 _DEFAULT_RUNS = statements.load("count_default_runs")
+_FEED = statements.load("inspect_feed")
 _UNKNOWN_TASKS = statements.load("find_unknown_tasks")
 _BACKEND = statements.load("read_backend")
 
@@ -105,6 +107,11 @@ def _default_runs(connection: Connection) -> int | None:
             return cursor.execute(_DEFAULT_RUNS, {"cap": DEFAULT_CAP}).fetchone()
     except NotSeenError:
         return None
+
+
+def read_feed(connection: Connection) -> list[FeedFact]:
+    """What bears on the feed."""
+    return _rows(connection, FeedFact, _FEED)
 
 
 def find_unknown_tasks(connection: Connection) -> list[UnknownTask]:

@@ -101,6 +101,12 @@ def batches(connection: Connection, wanted: JobFilter, newest: int, size: int = 
         before = ids[-1] if len(ids) == size else None
 
 
+def find_ids(connection: Connection, wanted: JobFilter, *, before: int, limit: int) -> list[int]:
+    """The ids of the newest `limit` jobs that match, of those below `before`."""
+    with reading(connection):
+        return [place.id for place in find(connection, wanted, after=Place(None, before), limit=limit)]
+
+
 def matching(connection: Connection, wanted: JobFilter, ids: Sequence[int]) -> set[int]:
     """Which of these jobs match; for use inside `reading`."""
     if not ids:

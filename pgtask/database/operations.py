@@ -17,7 +17,7 @@ from pgtask.model.enqueued import EnqueuedByName
 from pgtask.model.explanation import Reason
 from pgtask.model.fleet import TaskRecord, WorkerJobs, WorkerRecord
 from pgtask.model.job import JobRecord
-from pgtask.model.job_filter import JobFilter
+from pgtask.model.job_filter import JobFilter, Sort
 from pgtask.model.listing import JobCount, JobDetails, JobPage
 from pgtask.model.operations import Act, Operations
 from pgtask.model.overview import Overview
@@ -60,8 +60,16 @@ class DatabaseOperations:
             time.sleep(pause if deadline is None else min(pause, deadline - now))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def list_jobs(self, wanted: JobFilter, *, before: int | None = None, limit: int = 50) -> JobPage:
-        return listing.list_jobs(self.connection, wanted, before=before, limit=limit)
+    def list_jobs(
+        self,
+        wanted: JobFilter,
+        *,
+        sort: Sort = Sort.NEWEST,
+        before: int | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> JobPage:
+        return listing.list_jobs(self.connection, wanted, sort=sort, before=before, cursor=cursor, limit=limit)
 
     def show_job(self, job_id: int) -> JobDetails:
         return listing.show_job(self.connection, job_id)

@@ -48,7 +48,9 @@ _PRUNE_TICKS = statements.load("prune_schedule_ticks")
 _PRUNE_STATS = statements.load("prune_stats")
 _PRUNE_RESOLUTIONS = statements.load("prune_resolutions")
 _PRUNE_WORKERS = statements.load("prune_workers")
+_PRUNE_OPERATIONS = statements.load("prune_bulk_operations")
 _PRUNE_WORKER_MINUTES = statements.load("prune_worker_minutes")
+_PRUNE_API = statements.load("prune_api")
 
 
 @dataclass(slots=True)
@@ -63,8 +65,13 @@ class Maintained:
     deleted_stats: int = 0
     deleted_workers: int = 0
     deleted_worker_minutes: int = 0
+    deleted_operations: int = 0
     settled_keys: int = 0
     deleted_resolutions: int = 0
+    deleted_audit: int = 0
+    deleted_answers: int = 0
+    deleted_tokens: int = 0
+    deleted_rates: int = 0
     complete: bool = True
 
 
@@ -75,7 +82,7 @@ def maintain(connection: psycopg.Connection[Any]) -> Maintained:
     much over five seconds. Workers that call it at the same time take turns.
     """
     done = Maintained()
-    for step in (_create_ahead, _expire, _delete_spent_keys):
+    for step in (_create_ahead, _expire, _delete_spent_keys, _prune_api):
         try:
             step(connection, done)
         except (_TimeUpError, errors.LockNotAvailable):
@@ -157,6 +164,8 @@ def _delete_expired(connection: psycopg.Connection[Any], done: Maintained) -> No
         done.deleted_workers += rows
     for rows in _delete(connection, _PRUNE_WORKER_MINUTES, workers, deadline):
         done.deleted_worker_minutes += rows
+    for rows in _delete(connection, _PRUNE_OPERATIONS, runs, deadline):
+        done.deleted_operations += rows
     for rows in _delete(connection, _PRUNE_TICKS, runs, deadline):
         done.deleted_ticks += rows
     for rows in _delete(connection, _PRUNE_LOGS, runs, deadline):
@@ -175,6 +184,21 @@ def _settle_keys(connection: psycopg.Connection[Any], done: Maintained, scopes: 
             keys = [key for (key,) in cursor.execute(_LOCK_SPENT_KEYS, {"scopes": scopes, "limit": BATCH})]
             if keys:
                 done.settled_keys += sum(_row(cursor.execute(_SETTLE_KEYS, {"keys": keys})))
+
+
+def _prune_api(connection: psycopg.Connection[Any], done: Maintained) -> None:
+    deadline = time.monotonic() + SECONDS
+    while True:
+        with _turn(connection) as cursor:
+            deleted = _row(cursor.execute(_PRUNE_API, {"limit": BATCH}))
+        done.deleted_audit += deleted[0]
+        done.deleted_answers += deleted[1]
+        done.deleted_tokens += deleted[2]
+        done.deleted_rates += deleted[3]
+        if max(deleted) < BATCH:
+            return
+        if time.monotonic() >= deadline:
+            raise _TimeUpError
 
 
 def _delete(

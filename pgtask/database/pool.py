@@ -21,6 +21,7 @@ from pgtask.model.errors import DatabaseUnavailableError
 MAX_SIZE = 10
 PATIENCE = 10.0
 _LONGEST_PAUSE = 1.0
+_RECONNECT = 5.0
 
 
 class Pool:
@@ -60,6 +61,8 @@ class Pool:
                     min_size=1,
                     max_size=self._max_size,
                     timeout=self._patience,
+                    # Given up soon: who asks next then tries at once, and waits for no ever longer pause.
+                    reconnect_timeout=_RECONNECT,
                     check=_check,
                     open=True,
                     name="pgtask",
@@ -151,7 +154,7 @@ class LoopPool:
     def _reuse(self) -> psycopg.AsyncConnection[Any] | None:
         while self._idle:
             connection = self._idle.pop()
-            if not _has_news(connection):
+            if not has_news(connection):
                 return connection
             connection.pgconn.finish()
         return None
@@ -168,7 +171,8 @@ class LoopPool:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _has_news(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+def has_news(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Whether a server that should be silent has something to say: that the connection is at its end."""
     # An idle server says nothing; if the socket can be read, it said goodbye. Looking costs microseconds, a query a
     # round trip. Not select(), which fails in a process with over a thousand descriptors.
     poll = select.poll()
@@ -177,5 +181,5 @@ def _has_news(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
 
 
 def _check(connection: psycopg.Connection[Any]) -> None:
-    if _has_news(connection):
+    if has_news(connection):
         ConnectionPool.check_connection(connection)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import errors
@@ -22,6 +23,10 @@ _BEGIN = statements.load("begin_reading")
 _LIMIT = statements.load("limit_reading")
 
 READ_TIMEOUT = 5.0
+
+# Where connections lead to: one that is lost cannot be asked any more, and asking each time costs as much as a
+# statement.
+_dsns: WeakKeyDictionary[Connection, str] = WeakKeyDictionary()
 
 
 def job_cursor(connection: Connection) -> psycopg.Cursor[JobRecord]:
@@ -64,8 +69,10 @@ def reading(connection: Connection) -> Iterator[None]:
 @contextmanager
 def in_words(connection: Connection) -> Iterator[None]:
     """Turns what PostgreSQL refuses into errors of pgtask that say it in one line."""
-    with translate_errors(""):
-        dsn = connection.info.dsn
+    dsn = _dsns.get(connection)
+    if dsn is None:
+        with translate_errors(""):
+            dsn = _dsns[connection] = connection.info.dsn
     with in_words_of(dsn):
         yield
 

@@ -26,6 +26,7 @@ class Role(StrEnum):
     WORKER = "worker"
     READER = "reader"
     OPERATOR = "operator"
+    SERVER = "server"
 
 
 # What a role is called in the database begins with it.
@@ -38,7 +39,10 @@ _RIGHTS = {
     Role.WORKER: sql.SQL(statements.load("grant_worker").decode()),
     Role.READER: sql.SQL(statements.load("grant_reader").decode()),
     Role.OPERATOR: sql.SQL(statements.load("grant_operator").decode()),
+    Role.SERVER: sql.SQL(statements.load("grant_server").decode()),
 }
+# A server acts for operators and for workers over HTTP.
+_INCLUDED = {Role.SERVER: (Role.OPERATOR, Role.WORKER)}
 _ADD_MEMBER = sql.SQL(statements.load("grant_membership").decode())
 _REMOVE_MEMBER = sql.SQL(statements.load("revoke_membership").decode())
 _IS_MEMBER = statements.load("find_membership")
@@ -77,7 +81,8 @@ def grant(url: str, roles: Iterable[Role], logins: Iterable[str] = ()) -> list[G
         for role in wanted:
             name = sql.Identifier(database_name(role))
             connection.execute(_REVOKE_RIGHTS.format(role=name))
-            connection.execute(_RIGHTS[role].format(role=name))
+            for part in (*_INCLUDED.get(role, ()), role):
+                connection.execute(_RIGHTS[part].format(role=name))
             for login in members:
                 _add_member(connection, database_name(role), login)
         return granted

@@ -52,16 +52,19 @@ class WorkConnection:
     done for, and then what was sent may or may not have happened.
     """
 
-    def __init__(self, url: str, worker_id: int, executor: int, *, pooled: bool = False) -> None:
+    def __init__(
+        self, url: str, worker_id: int, executor: int, *, pooled: bool = False, name: str | None = None
+    ) -> None:
+        """`name` is what PostgreSQL shows of a connection that is not the executor's own, and not fenced either."""
         self._connection = connections.connect(
             url,
-            application_name=executor_name(worker_id, executor),
+            application_name=name or executor_name(worker_id, executor),
             settings=connections.HOT_SETTINGS,
             pooled=pooled,
         )
         arrays.register(self._connection)
         self._identity = {"worker_id": worker_id, "executor": executor}
-        self.fence = Fence(self._connection, worker_id, executor)
+        self.fence = Fence(self._connection, worker_id, executor, on=name is None)
 
     def close(self) -> None:
         """Closes the connection."""

@@ -15,9 +15,10 @@ log = logging.getLogger("pgtask.listener")
 class Listener:
     """Listens until stopped; reconnects for ever, and wakes everyone after each reconnection."""
 
-    def __init__(self, url: str, worker_id: int, on_message: Callable[[Message], None]) -> None:
+    def __init__(self, url: str, owner: int | str, on_message: Callable[[Message], None]) -> None:
+        """`owner`, a worker's id or "server", shows in the connection's name."""
         self._url = url
-        self._name = f"pgtask listener {worker_id}"
+        self._name = f"pgtask listener {owner}"
         self._on_message = on_message
         self._stopped = threading.Event()
 

@@ -24,6 +24,7 @@ from pgtask.engine.systemd import Systemd
 from pgtask.engine.team import Team
 from pgtask.engine.undertaker import Undertaker
 from pgtask.engine.upkeep import Upkeep
+from pgtask.engine.webhooks import Webhooks
 from pgtask.observability import logging as logs
 from pgtask.version import __version__
 
@@ -89,6 +90,7 @@ class Supervisor:
         )
         upkeep = Upkeep(url, self._worker_id, options.lease, pooled=options.pooled)
         self._scheduler = scheduler = Scheduler(url, self._worker_id, pooled=options.pooled)
+        webhooks = Webhooks(url, self._worker_id, pooled=options.pooled)
         listener = Listener(url, self._worker_id, self._notified)
         drainer = Drainer(url, self._worker_id, options.queues, team.idle_tasks, self._ask_stop, pooled=options.pooled)
         heartbeat.start()
@@ -99,6 +101,7 @@ class Supervisor:
             drainer.start()
         else:
             scheduler.start()
+            webhooks.start()
         team.muster()
         exporter = Exporter.opened(options.metrics_port, self._worker_id, team, heartbeat)
         try:
@@ -108,6 +111,7 @@ class Supervisor:
             exporter.close()
             drainer.stop()
             listener.stop()
+            webhooks.stop()
             scheduler.stop()
             upkeep.stop()
             heartbeat.stop()

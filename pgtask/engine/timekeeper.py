@@ -1,4 +1,4 @@
-"""A process that does nothing but fire schedules: `pgtask scheduler`."""
+"""A process that runs no job: it fires schedules and does upkeep, rescue included. `pgtask scheduler`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pgtask.engine.registration import enter
 from pgtask.engine.scheduler import Scheduler
 from pgtask.engine.signals import Signals
 from pgtask.engine.systemd import Systemd
+from pgtask.engine.upkeep import Upkeep
 from pgtask.observability import logging as logs
 from pgtask.version import __version__
 
@@ -73,9 +74,12 @@ class Timekeeper:
         logs.configure(options.log_level, options.log_format, worker=id)
         self._scheduler = Scheduler(url, id, pooled=pooled)
         self._heartbeat = Heartbeat(url, id, options.lease, list, list, [], self._beat, pooled=pooled)
+        # Where all workers come over HTTP, nobody else rescues their jobs.
+        upkeep = Upkeep(url, id, options.lease, pooled=pooled)
         listener = Listener(url, id, self._notified)
         self._heartbeat.start()
         self._scheduler.start()
+        upkeep.start()
         if options.listen and not pooled:
             listener.start()
         log.info("scheduler %d ready", id)
@@ -85,6 +89,7 @@ class Timekeeper:
         finally:
             listener.stop()
             self._scheduler.stop()
+            upkeep.stop()
             self._heartbeat.stop()
         if self._dead.is_set():
             return True

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from pgtask.database import admission, ownership, partitions, statistics
 from pgtask.database.connection import STATEMENT_TIMEOUT, Connection, connect
+from pgtask.engine.errands import Errands
 from pgtask.engine.persistence import persist
 from pgtask.model.wording import plural
 
@@ -45,6 +46,7 @@ class Upkeep:
         self._interval = min(2.5, max(0.2, lease / 6))
         # Jobs are to end within about a second of the time by which they had to start.
         self._leading_interval = min(1.0, self._interval)
+        self._errands = Errands(url, f"pgtask errands {worker_id}", pooled=pooled)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
         # By then its lease has been unbroken for a full period, or another leads.
@@ -55,10 +57,12 @@ class Upkeep:
     def start(self) -> None:
         """Begins."""
         self._thread.start()
+        self._errands.start()
 
     def stop(self) -> None:
         """Ends, giving a leadership up."""
         self._stopped.set()
+        self._errands.stop()
         self._thread.join(timeout=2.0)
 
     def _run(self) -> None:
@@ -69,7 +73,9 @@ class Upkeep:
         with connect(self._url, application_name=name, pooled=self._pooled) as connection:
             pause = self._interval
             while not self._stopped.wait(pause * random.uniform(0.8, 1.2)):
-                pause = self._leading_interval if self._step(connection) else self._interval
+                leads = self._step(connection)
+                self._errands.allow(leads)
+                pause = self._leading_interval if leads else self._interval
             for name in (LEADERSHIP, STAND_IN):
                 ownership.resign(connection, name, self._worker_id)
 

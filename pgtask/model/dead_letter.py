@@ -68,6 +68,8 @@ class DeadLetterFilter:
     tag: str | None = None
     since: datetime | None = None
     """When they failed at the earliest."""
+    queues: frozenset[str] | None = None
+    """Those that whoever asks may see; None means all."""
 
     def __bool__(self) -> bool:
         return any((self.task, self.queue, self.error_type, self.status, self.tag, self.since))

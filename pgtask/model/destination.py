@@ -1,4 +1,4 @@
-"""Where the task http may go: the hosts that are allowed, and the addresses that are not."""
+"""Where requests may go, of the task http and of webhooks: URLs, the hosts allowed, and the addresses that are not."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from typing import Any
+from urllib.parse import quote, urlsplit
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -26,6 +28,59 @@ _SPECIAL = tuple(
 )
 # The translator of a network without IPv4: the last 32 bits are the address that is reached in the end.
 _NAT64 = IPv6Network("64:ff9b::/96")
+
+_USUAL_PORTS = {"http": 80, "https": 443}
+_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,252}[a-z0-9_])?|[0-9a-f:.]{2,45}")
+# What a path or query may hold as it is; "%" too, as it is taken to be encoded already.
+_PLAIN = "/?:@!$&'()*+,;=-._~%[]"
+_MAX_URL = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a URL names."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def usual_port(self) -> int:
+        """The port that belongs to the scheme."""
+        return _USUAL_PORTS[self.scheme]
+
+    @property
+    def authority(self) -> str:
+        """Host and port for the header Host."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == self.usual_port else f"{host}:{self.port}"
+
+
+def parse_place(url: Any) -> Place:
+    """Takes a URL apart. Raises ValueError, without repeating a URL that holds a password."""
+    if not isinstance(url, str) or not 0 < len(url) <= _MAX_URL:
+        raise ValueError(f"url must be a text of at most {_MAX_URL:,} characters")
+    # urlsplit would drop some of these without a word, and other readers take a backslash for a slash.
+    if any(char <= " " or char in "\\\x7f" for char in url):
+        raise ValueError("url holds a space, a control character or a backslash: encode it, as %20 for a space")
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError as error:
+        raise ValueError(f"url cannot be read: {error}") from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(
+            "url holds a user name or password, which would be logged: send the header Authorization instead"
+        )
+    if parts.scheme not in _USUAL_PORTS:
+        raise ValueError("url must begin with http:// or https://")
+    if not _HOST.fullmatch(host):
+        raise ValueError(
+            "url has no usable host name; one with other letters must be written in its ASCII form (xn--…)"
+        )
+    path = quote(parts.path or "/", safe=_PLAIN) + (f"?{quote(parts.query, safe=_PLAIN)}" if parts.query else "")
+    return Place(parts.scheme, host, _USUAL_PORTS[parts.scheme] if port is None else port, path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ PgTaskError
 ├── TaskError                 a task is declared wrongly, twice, or is unknown
 ├── TransactionError          a transactional handler tampers with its transaction, or there is none
 ├── PayloadError              arguments do not fit the task, or are no JSON that PostgreSQL can store
+├── DeadlineError             a job would have to start before now, or before it is due (a PayloadError)
 ├── QueueFull                 as many jobs wait in the queue as may
 ├── ScheduleError             a schedule's expression or time zone is not to be understood, or never due
 ├── JobNotFoundError          no job has this id
@@ -60,6 +61,10 @@ class PayloadError(PgTaskError):
     """The arguments do not fit the task's signature, or are no JSON that PostgreSQL can store."""
 
 
+class DeadlineError(PayloadError):
+    """A job would have to start before now, or before it is due, so it never could."""
+
+
 class SearchError(PgTaskError):
     """A search for jobs is not to be understood, or asks for what jobs cannot be found or sorted by."""
 
@@ -92,6 +97,14 @@ class JobNotFoundError(PgTaskError):
     def __init__(self, job_id: int) -> None:
         super().__init__(f"There is no job {job_id}: it was deleted, or its history has been pruned.")
         self.job_id = job_id
+
+
+class TokenNotFoundError(PgTaskError):
+    """No token has this id or name."""
+
+    def __init__(self, which: int | str) -> None:
+        super().__init__(f"There is no token {which!r}. See: pgtask tokens list")
+        self.which = which
 
 
 class JobStateError(PgTaskError):
@@ -154,6 +167,34 @@ class ScheduleStateError(PgTaskError):
     """The schedule is not in a state that allows what was asked."""
 
 
+class ConsumerNotFoundError(PgTaskError):
+    """No consumer of the feed has this name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"Did you mean '{close[0]}'?" if close else "See: pgtask feed list"
+        super().__init__(f"The feed has no consumer '{name}'. {hint}")
+        self.name = name
+
+
+class PositionError(PgTaskError):
+    """A text is no position of the feed, or a name none of a consumer."""
+
+
+class WebhookNotFoundError(PgTaskError):
+    """No webhook has this name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"Did you mean '{close[0]}'?" if close else "See: pgtask webhooks list"
+        super().__init__(f"There is no webhook '{name}'. {hint}")
+        self.name = name
+
+
+class WebhookError(PgTaskError):
+    """A webhook cannot be as it was asked for, or not be reached."""
+
+
 class WorkerNotFoundError(PgTaskError):
     """No worker has this id."""
 
@@ -166,6 +207,16 @@ class WorkerNotFoundError(PgTaskError):
 
 class NotAllowedError(PgTaskError):
     """The database role or the token in use may not do what was asked."""
+
+
+class OperationNotFoundError(PgTaskError):
+    """No bulk operation has this id."""
+
+    def __init__(self, operation_id: int) -> None:
+        super().__init__(
+            f"There is no bulk operation {operation_id}: see pgtask bulk list. Ended ones are kept as long as runs."
+        )
+        self.operation_id = operation_id
 
 
 class BusyError(PgTaskError):

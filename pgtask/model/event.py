@@ -51,3 +51,51 @@ def event_as_json(event: JobEvent) -> dict[str, Any]:
         "error_type": event.error_type,
         "error": event.error,
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedConsumer:
+    """A named consumer of the feed, and how far it is."""
+
+    name: str
+    position: str
+    created_at: datetime
+    read_at: datetime | None
+    acknowledged_at: datetime | None
+    lease_ends_at: datetime | None
+    """Until then one of its sessions works on a batch."""
+    next_event_at: datetime | None
+    """When the next event happened that it has not acknowledged; None where there is none."""
+    interrupted: bool
+    """Whether events that it had not read are gone: it is told so by an event `reset`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEvent:
+    """What the feed tells: an ended attempt or, where `event` is None, why it cannot go on from there."""
+
+    position: str
+    """From here on comes what follows."""
+    event: JobEvent | None
+    reason: str | None = None
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Its place among the events of the feed."""
+        return order_of(self.position)
+
+
+def feed_event_as_json(found: FeedEvent) -> dict[str, Any]:
+    """An event of the feed as one object."""
+    if found.event is None:
+        return {"event": "reset", "position": found.position, "reason": found.reason}
+    return event_as_json(found.event) | {"position": found.position}
+
+
+POSITION = r"^[0-9]{1,9}-[0-9]{1,18}-[0-9]{1,18}-[0-9]{1,9}$"
+"""What a position looks like; what its parts mean is the database's affair."""
+
+
+def order_of(position: str) -> tuple[int, ...]:
+    """The place of a position among others."""
+    return tuple(map(int, position.split("-")))

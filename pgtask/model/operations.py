@@ -15,7 +15,7 @@ from pgtask.model.enqueued import EnqueuedByName
 from pgtask.model.explanation import Reason
 from pgtask.model.fleet import TaskRecord, WorkerJobs, WorkerRecord
 from pgtask.model.job import JobRecord
-from pgtask.model.job_filter import JobFilter
+from pgtask.model.job_filter import JobFilter, Sort
 from pgtask.model.listing import JobCount, JobDetails, JobPage
 from pgtask.model.overview import Overview
 from pgtask.model.queue import PausedQueue, QueueRecord
@@ -68,8 +68,16 @@ class JobOperations(Protocol):
     def await_job(self, job_id: int, timeout: float | None) -> JobRecord:
         """The job when it has ended, or as it is after `timeout` seconds. Raises JobNotFoundError."""
 
-    def list_jobs(self, wanted: JobFilter, *, before: int | None = None, limit: int = 50) -> JobPage:
-        """The newest `limit` jobs that match, of those with ids below `before`."""
+    def list_jobs(
+        self,
+        wanted: JobFilter,
+        *,
+        sort: Sort = Sort.NEWEST,
+        before: int | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> JobPage:
+        """The first `limit` jobs that match: after a cursor or, newest first, of those with ids below `before`."""
 
     def show_job(self, job_id: int) -> JobDetails:
         """All there is about a job. Raises JobNotFoundError."""

@@ -27,9 +27,19 @@ INDEXES = frozenset(
         *("jobs_keyed", "jobs_start_by", "limits_pkey", "limit_holds_pkey", "limit_holds_queue"),
         *("unique_keys_pkey", "unique_keys_job_id", "circuits_pkey", "circuit_tallies_pkey", "resolutions_pkey"),
         "queue_sizes_pkey",
+        *("bulk_operations_pkey", "bulk_operations_due"),
         *("totals_pkey", "totals_edge_pkey", "worker_minutes_pkey", "worker_minutes_minute"),
         *("tokens_pkey", "tokens_name", "tokens_prefix", "idempotency_keys_pkey", "idempotency_keys_created_at"),
+        *(
+            "runs_xid",
+            "feed_state_pkey",
+            "feed_consumers_pkey",
+            "webhooks_pkey",
+            "webhooks_name",
+            "webhook_networks_pkey",
+        ),
         *("audit_pkey", "audit_at", "audit_actor", "audit_action", "request_rates_pkey"),
+        "holdings_worker_id",
     }
 )
 """Without one of these some statement reads a whole table."""

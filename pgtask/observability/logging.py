@@ -13,7 +13,15 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Protocol, TextIO
 
-FIELDS = ("worker", "executor", "job_id", "attempt", "task", "queue")
+FIELDS = (
+    "worker",
+    "executor",
+    "job_id",
+    "attempt",
+    "task",
+    "queue",
+    *("request_id", "status", "ms", "caller", "address"),
+)
 FORMATS = ("auto", "text", "json")
 
 

@@ -13,6 +13,7 @@ from pgtask.database import embedded
 from pgtask.testing import servers
 from tests.acceptance.fleet import Make, Worker
 from tests.acceptance.operated import Fleet, fleet
+from tests.acceptance.serving import Servers, servers_of
 from tests.scene import Scene
 
 HERE = Path(__file__).parent
@@ -61,4 +62,11 @@ def make_worker(database: str, scene: Scene, tmp_path: Path) -> Iterator[Make]:
 def workers(database: str, tmp_path: Path) -> Iterator[Fleet]:
     """Workers on the test's own database, started from the command line, all ended with the test."""
     with fleet(database, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def api_servers(database: str, tmp_path: Path) -> Iterator[Servers]:
+    """API servers on the test's own database, started from the command line, all ended with the test."""
+    with servers_of(database, tmp_path) as made:
         yield made

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import urllib3
 
 from pgtask.database import fleet
 from tests.command_line import raw_terminal, start
@@ -36,7 +37,7 @@ class Dev:
         assert process.stdout is not None
         self.process = process
         self._log = log
-        self.fields = dict(process.stdout.readline().rstrip("\n").split("\t") for _ in range(4))
+        self.fields = dict(process.stdout.readline().rstrip("\n").split("\t") for _ in range(6))
 
     def log(self) -> str:
         return self._log.read_text()
@@ -94,6 +95,26 @@ def test_without_any_setup_it_makes_its_own_database_and_names_it(tmp_path: Path
             eventually(lambda: result_of_latest(connection) == {"n": 1}, 60)
 
         assert running.stop() == 0
+
+
+def test_the_token_that_it_shows_opens_the_api_until_it_ends(
+    database: str, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    with dev(database, tmp_path, "--processes", "1", "--bind", "127.0.0.1:0") as running:
+        place = running.fields["api"].removesuffix("/api/docs")
+        asked = {"Authorization": f"Bearer {running.fields['token']}"}
+        answer = urllib3.request(
+            "GET", f"{place}/api/v1/me", headers=asked, retries=urllib3.Retry(5, backoff_factor=0.5)
+        )
+        assert (answer.status, answer.json()["scopes"]) == (200, ["admin"])
+        assert urllib3.request("GET", running.fields["api"]).status == 200
+
+        assert running.stop() == 0
+
+    with pytest.raises(urllib3.exceptions.HTTPError):
+        urllib3.request("GET", running.fields["api"], retries=False)
+    ended = connection.execute("SELECT revoked_by FROM pgtask.tokens").fetchall()
+    assert ended == [("pgtask dev",)]
 
 
 def test_it_migrates_a_database_that_has_no_schema(empty_database: str, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -11,11 +12,24 @@ from tests.api_client import Api, made_api
 
 
 @pytest.fixture
-def api(database: str) -> Iterator[Api]:
+def make_api() -> Iterator[Callable[..., Api]]:
+    """Makes the API on a database, with settings; each with a token that may do everything."""
+    made: list[Api] = []
+
+    def make(url: str, **settings: Any) -> Api:
+        made.append(made_api(url, **settings))
+        return made[-1]
+
+    yield make
+    for api in made:
+        api.app.extensions["pgtask.counter"].close()
+        api.app.extensions["pgtask"].close()
+
+
+@pytest.fixture
+def api(make_api: Callable[..., Api], database: str) -> Api:
     """The API, with a token that may do everything."""
-    made = made_api(database)
-    yield made
-    made.app.extensions["pgtask"].close()
+    return make_api(database)
 
 
 @pytest.fixture(scope="module")
@@ -24,4 +38,5 @@ def refusing_api(pgtask_server: str, pgtask_template: str) -> Iterator[Api]:
     with servers.database(pgtask_server, pgtask_template) as url:
         made = made_api(url)
         yield made
+        made.app.extensions["pgtask.counter"].close()
         made.app.extensions["pgtask"].close()

@@ -60,7 +60,7 @@ def test_jobs_of_all_kinds_go_together(api: Api, connection: psycopg.Connection)
         ({"queue": "q" * 129}, "/jobs/17/queue"),
         ({"colour": 1}, "/jobs/17/colour"),
         ({"task": None}, "/jobs/17"),
-        ({"delay": 5, "expires": 2}, "/jobs/17"),
+        ({"delay": 5, "scheduled_at": "2040-01-01T00:00:00Z"}, "/jobs/17"),
         ({"on_conflict": "skip"}, "/jobs/17"),
         ({"payload": {"a": "\0"}}, "/jobs/17/payload"),
         ({"task": "mail.send"}, "/jobs/17/payload"),

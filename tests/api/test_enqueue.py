@@ -184,8 +184,7 @@ def test_a_payload_over_the_limit_is_refused(api: Api, connection: psycopg.Conne
         ({"task": "echo", "delay": 1, "scheduled_at": "2040-01-01T00:00:00Z"}, ""),
         ({"task": "echo", "scheduled_at": "2040-01-01T00:00:00"}, "/scheduled_at"),
         ({"task": "echo", "scheduled_at": "9999-06-01T00:00:00Z"}, "/scheduled_at"),
-        ({"task": "echo", "start_by": "2001-01-01T00:00:00Z"}, ""),
-        ({"task": "echo", "expires": 5, "delay": 10}, ""),
+        ({"task": "echo", "start_by": "2040-01-01T00:00:00Z", "expires": 5}, ""),
         ({"task": "echo", "colour": "red"}, "/colour"),
         ({"task": "echo", "payload": None}, "/payload"),
         ({"task": ""}, "/task"),
@@ -209,6 +208,26 @@ def test_what_is_wrong_is_named(body: dict[str, Any], pointer: str, api: Api, co
 
     assert pointer in [error["pointer"] for error in errors]
     assert jobs_there(connection) == 0
+
+
+@pytest.mark.parametrize("times", [{"start_by": "2001-01-01T00:00:00Z"}, {"expires": 5, "delay": 10}])
+def test_a_job_that_never_could_start_is_refused(
+    times: dict[str, Any], api: Api, connection: psycopg.Connection
+) -> None:
+    bodies = [{"task": "echo"}, {"task": "echo"} | times]
+
+    problem(api.post("/jobs", bodies[1]), 409, "deadline-passed")
+    problem(api.post("/jobs/bulk", {"task": "echo", "payloads": [{}]} | times), 409, "deadline-passed")
+    many = problem(api.post("/jobs/bulk", {"jobs": bodies}), 409, "deadline-passed")
+
+    assert many["errors"][0]["pointer"] == "/jobs/1"
+    assert jobs_there(connection) == 0
+
+
+def test_a_whole_number_may_have_a_point(api: Api) -> None:
+    job = send(api, '{"task": "echo", "priority": 2.0, "max_retries": 1e1}').get_json()
+
+    assert (job["priority"], job["max_retries"]) == (2, 10)
 
 
 def test_the_holder_of_a_unique_key_is_the_answer(api: Api, connection: psycopg.Connection) -> None:

@@ -63,6 +63,18 @@ def test_what_is_not_there_is_a_problem(api: Api, path: str) -> None:
     problem(api.get(path), 404, "not-found")
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+def test_a_name_that_cannot_be_is_not_there_by_any_method(api: Api, method: str) -> None:
+    problem(api(method, f"/queues/{'q' * 201}", None if method in {"GET", "DELETE"} else {}), 404, "not-found")
+
+
+def test_a_word_with_a_path_of_its_own_is_no_name(api: Api) -> None:
+    answer = api.get("//api/v1/schedules/preview")
+
+    problem(answer, 405, "method-not-allowed")
+    assert {"POST", "GET", "PUT"} & set(answer.headers["Allow"].split(", ")) == {"POST"}
+
+
 def test_a_method_that_is_not_offered_is_a_problem(api: Api) -> None:
     answer = api.put("/jobs/1", {})
 

@@ -79,8 +79,8 @@ def test_a_changed_payload_is_stored_exactly(api: Api, connection: psycopg.Conne
         ({"delay": 1, "scheduled_at": "2040-01-01T00:00:00Z"}, "invalid-request"),
         ({"payload": {"a": "\0"}}, "invalid-payload"),
         ({"payload": {"unknown": 1}}, "invalid-payload"),
-        ({"delay": "2h"}, "invalid-payload"),
-        ({"start_by": "2001-01-01T00:00:00Z"}, "invalid-payload"),
+        ({"delay": "2h"}, "deadline-passed"),
+        ({"start_by": "2001-01-01T00:00:00Z"}, "deadline-passed"),
     ],
 )
 def test_a_change_that_makes_no_sense_is_refused(
@@ -93,7 +93,7 @@ def test_a_change_that_makes_no_sense_is_refused(
     [id] = insert(connection, "echo", start_by=ago(-3600))
     before = live(connection, id)
 
-    problem(patch(api, id, body), 422, kind)
+    problem(patch(api, id, body), 409 if kind == "deadline-passed" else 422, kind)
 
     assert live(connection, id) == before
 
@@ -214,6 +214,14 @@ def test_a_job_of_a_hidden_queue_is_not_there(
     problem(api.holder_of(Scope.READ)(method, f"/jobs/{id}{action}", body), 403, "missing-scope")
 
     assert live(connection, id)["status"] == "pending"
+
+
+@pytest.mark.parametrize("id", ["0", "9223372036854775808"])
+@pytest.mark.parametrize(("method", "action"), ACTIONS)
+def test_an_id_that_no_job_can_have_is_not_there(method: str, action: str, id: str, api: Api) -> None:
+    body: Any = {} if method == "PATCH" else None
+
+    problem(api(method, f"/jobs/{id}{action}", body), 404, "not-found")
 
 
 def test_a_job_cannot_be_moved_where_the_caller_may_not_look(api: Api, connection: psycopg.Connection) -> None:

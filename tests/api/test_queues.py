@@ -94,6 +94,7 @@ def test_a_queue_says_where_it_is_found(api: Api) -> None:
         ({"timeout": "5m"}, {"timeout": 300}),
         ({"retry_delay": "1h 30m"}, {"retry_delay": 5400}),
         ({"priority": "high"}, {"priority": 2}),
+        ({"priority": 2.0, "weight": 7.0}, {"priority": 2, "weight": 7}),
         ({"rate_limit": "5/10s"}, {"rate_limit": "5/10s", "rate_burst": 1}),
         ({"rate_limit": "120/minute"}, {"rate_limit": "120/min", "rate_burst": 2}),
     ],
@@ -190,7 +191,7 @@ def test_patch_takes_back_by_null(api: Api, name: str) -> None:
 
     changed = patch(api, "mail", {name: None}).get_json()
 
-    burst = {"rate_limit": {"rate_burst": None}, "rate_burst": {"rate_burst": 1}}.get(name, {})
+    burst = {"rate_burst": 1 if name == "rate_burst" else None if name == "rate_limit" else ALL["rate_burst"]}
     assert settings(changed) == ALL | {name: None} | burst
 
 
@@ -300,7 +301,8 @@ def test_a_queue_that_is_only_named_can_be_changed_if_it_is_as_it_was(api: Api, 
     problem(api.put("/queues/named", {"weight": 3}, headers=tag), 412, "changed-meanwhile")
 
 
-def test_who_changes_a_queue_waits_for_who_changes_it_now(api: Api, database: str) -> None:
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_who_changes_a_queue_waits_for_who_changes_it_now(api: Api, database: str, method: str) -> None:
     create(api)
     tag = {"If-Match": api.get("/queues/mail").headers["ETag"]}
     with psycopg.connect(database) as other:
@@ -308,7 +310,8 @@ def test_who_changes_a_queue_waits_for_who_changes_it_now(api: Api, database: st
         # Commits when the request waits for it, so that its comparison must come after its lock.
         with psycopg.connect(database, autocommit=True) as observer:
             answers: list[Any] = []
-            thread = Thread(target=lambda: answers.append(api.put("/queues/mail", {"weight": 3}, headers=tag)))
+            body = {"weight": 3} if method == "PUT" else None
+            thread = Thread(target=lambda: answers.append(api(method, "/queues/mail", body, headers=tag)))
             thread.start()
             eventually(lambda: number(observer, WAITING))
             other.commit()

@@ -54,6 +54,7 @@ def test_what_workers_have_registered(api: Api, database: str, task: str) -> Non
     [
         ({"rate_limit": "100/min"}, (100, 60, 1, "all")),
         ({"rate_limit": "100/min", "rate_burst": 7}, (100, 60, 7, "all")),
+        ({"rate_limit": "100/min", "rate_burst": 7.0}, (100, 60, 7, "all")),
         ({"rate_limit": None}, (None, None, None, "all")),
         ({"rate_limit": None, "rate_burst": None}, (None, None, None, "all")),
     ],

@@ -41,7 +41,7 @@ def checks(database: str, *, problems: set[str] | None = None, code: int = 1) ->
 def test_a_healthy_database_has_no_problem(database: str, connection: Connection) -> None:
     add_live_worker(connection)
     found = checks(database)
-    assert set(found) >= SERVER | {"grants", "dead rows", "bloat", "disk", "indexes", "sequences", "partitions"}
+    assert set(found) >= SERVER | {"grants", "dead rows", "bloat", "disk", "indexes", "sequences", "partitions", "feed"}
     assert set(found) >= {"default partition", "retention", "connections", "workers", "queues", "tasks"}
     assert [check for check in found.values() if check["status"] == "unknown"] == []
     for check in found.values():
@@ -220,3 +220,11 @@ def test_looking_takes_no_lock_that_a_job_would_wait_for(database: str, connecti
         stop.set()
         watching.join()
     assert modes == {"AccessShareLock"}
+
+
+def test_who_does_not_get_events_is_named(database: str, connection: Connection) -> None:
+    assert checks(database)["feed"]["status"] == "ok"
+    connection.execute("SELECT * FROM pgtask.read_feed('bill')")
+    connection.execute("UPDATE pgtask.feed_consumers SET position = '9-1-1-1'")
+
+    assert checks(database)["feed"]["found"] == "consumer bill has lost events"

@@ -90,6 +90,52 @@ def test_filters(database: str, connection: Connection, arguments: list[str], st
     assert set(listed(database, *arguments)) == {ids[status] for status in statuses}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "statuses"),
+    [
+        (["status:failed,running"], ["failed", "running"]),
+        (["queue:a", "--status", "pending"], ["pending"]),
+        (["queue:a -tag:vip"], ["scheduled"]),
+        (["task:mail.*", "-s", "failed,cancelled", "--sort=-finished"], ["failed", "cancelled"]),
+        (["worker:1"], ["running"]),
+        (["--sort=scheduled"], ["pending", "retrying", "scheduled"]),
+        (["--sort=created", "-s", "failed,pending"], ["pending", "failed"]),
+    ],
+)
+def test_searches(database: str, connection: Connection, arguments: list[str], statuses: list[str]) -> None:
+    ids = fill(connection)
+    found = listed(database, *arguments)
+    assert set(found) == {ids[status] for status in statuses}
+    if arguments[0] in ("--sort=scheduled", "--sort=created"):
+        assert found == [ids[status] for status in statuses]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nonsense"], "write task:nonsense"),
+        (["queue:a", "--queue", "b"], "queue is given twice"),
+        (["--sort=scheduled", "status:failed"], "Only jobs that wait"),
+        (["--sort=created", "--before", "7"], "use --cursor"),
+        (["--cursor", "x"], "This cursor is of another list"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(database: str, arguments: list[str], words: str) -> None:
+    result = run(database, "jobs", "list", *arguments)
+    assert result.exit_code == 2
+    assert words in " ".join(result.stderr.split())
+
+
+def test_actions_take_searches(database: str, connection: Connection) -> None:
+    ids = fill(connection)
+    assert run(database, "jobs", "cancel", "queue:a -tag:vip", "--yes").exit_code == 0
+    assert rows.final(connection, ids["scheduled"]) is not None
+    assert rows.job(connection, ids["pending"]) is not None
+    assert run(database, "jobs", "retry", "id:105", "--yes").exit_code == 0
+    assert rows.job(connection, 105) is not None
+    assert run(database, "jobs", "cancel", "7", "queue:a", "--yes").exit_code == 2
+
+
 def test_pages_follow_one_another_without_gap_or_repeat(database: str, connection: Connection) -> None:
     live = insert(connection, "echo", count=7)
     for id in range(101, 108):
@@ -102,7 +148,7 @@ def test_pages_follow_one_another_without_gap_or_repeat(database: str, connectio
         seen += [job["id"] for job in page["items"]]
         if page["next_cursor"] is None:
             break
-        cursor = ["--before", page["next_cursor"]]
+        cursor = ["--cursor", page["next_cursor"]]
     assert seen == everything
 
 

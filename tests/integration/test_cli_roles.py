@@ -36,6 +36,7 @@ def test_the_roles_are_called_as_documented() -> None:
         "pgtask_worker",
         "pgtask_reader",
         "pgtask_operator",
+        "pgtask_server",
     ]
 
 

@@ -125,6 +125,10 @@ READ = (
     ("jobs", "show", "1001"),
     ("jobs", "explain", "1"),
     ("jobs", "tail", "1000"),
+    ("dead", "list"),
+    ("dead", "list", "-n", "1", "--error", "Value*"),
+    ("dead", "stats"),
+    ("dead", "show", "1001"),
     ("queues", "list"),
     ("queues", "stats", "mail"),
     ("schedules", "list"),
@@ -164,12 +168,15 @@ def _furnish(database: str, connection: Connection) -> None:
     assert run(database, "schedules", "add", "nightly", "0 2 * * *", "report").exit_code == 0
 
 
+PASSING = frozenset({"at", "attempts_per_second", "due_seconds"})
+
+
 def _lasting(content: Any) -> Any:
     """Without what goes on by itself between two looks."""
     if isinstance(content, dict):
-        return {key: _lasting(value) for key, value in content.items() if key not in {"at", "attempts_per_second"}}
+        return {key: _lasting(value) for key, value in content.items() if key not in PASSING}
     if isinstance(content, str):
-        return re.sub(r"\bfor [\d.]+ m?s\b", "for a moment", content)
+        return re.sub(r"\b[\d.]+ m?s\b", "a moment", content)
     return [_lasting(item) for item in content] if isinstance(content, list) else content
 
 
@@ -189,6 +196,13 @@ CHANGE = (
     ("enqueue", "echo", "a=1", "--queue", "spare", "--tag", "t", "--expires", "1h", "--unique-by", "a"),
     ("jobs", "edit", "1", "--priority", "high", "--payload", '{"b": 2}', "--delay", "0"),
     ("jobs", "run-now", "1"),
+    ("jobs", "cancel", "1", "99"),
+    ("jobs", "cancel", "--queue", "mail", "--yes"),
+    ("jobs", "retry", "1000", "1001"),
+    ("jobs", "delete", "1", "1000", "--yes"),
+    ("dead", "retry", "--all", "--yes"),
+    ("dead", "resolve", "1001", "1000", "--note", "done"),
+    ("dead", "delete", "--task", "mail.*", "--yes"),
 )
 
 

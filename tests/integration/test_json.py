@@ -21,7 +21,7 @@ from tests.schedules import add
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "json.md"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-SETTINGS = {"timeout", "retry_delay", "max_retry_delay", "lease", "jitter", "catchup_max_age"}
+SETTINGS = {"timeout", "retry_delay", "max_retry_delay", "lease", "jitter", "catchup_max_age", "rate_limit"}
 UNITS = ("_seconds", "_bytes", "_per_second", "_percent", "_rate")
 OF_NO_UNIT = {"ratio", "retry_budget", "value", "bound", "load_average"}
 OF_BENCH, OF_DEMO = {"figure", "floor", "target", "bench settings"}, {"file", "sources"}
@@ -183,6 +183,7 @@ def fill(connection: Connection) -> dict[str, int]:
         add_run(connection, id, status, task="dead", error_type=error_type, error="bad", copy_id=7)
     for id in (1005, 1006):
         add_run(connection, id, "failed", task="dead", error_type="B" if id == 1005 else "C", error="bad")
+    connection.execute("INSERT INTO pgtask.audit (actor, action, subject) VALUES ('shop', 'pause_queue', 'mail')")
     add(connection, age=35, name="tick", task="other")
     fire_due(connection)
     return {"worker": worker, "running": running, "progress": progress, "waiting": waiting, "other": other}
@@ -204,6 +205,10 @@ def test_each_command_prints_what_is_described(database: str, connection: Connec
         "tasks open": ["tasks", "open", "echo", "--for", "1h"],
         "tasks close": ["tasks", "close", "echo"],
         "tasks set": ["tasks", "set", "echo", "--rate-limit", "100/min"],
+        "tokens create": ["tokens", "create", "shop", "--scope", "enqueue", "--queue", "mail", "--rate", "5"],
+        "tokens list": ["tokens", "list"],
+        "tokens revoke": ["tokens", "revoke", "shop"],
+        "audit list": ["audit", "list"],
         "top": ["top"],
         "stats": ["stats"],
         "config show": ["config", "show"],
@@ -226,6 +231,11 @@ def test_each_command_prints_what_is_described(database: str, connection: Connec
         "jobs retry --task": ["jobs", "retry", "--task", "echo", "--status", "cancelled", "-y"],
         "jobs delete ID": ["jobs", "delete", "1001", "-y"],
         "jobs delete --task": ["jobs", "delete", "--task", "echo", "--status", "cancelled", "-y"],
+        "jobs cancel --detach": ["jobs", "cancel", "--task", "nobody*", "-y", "--detach"],
+        "bulk list": ["bulk", "list"],
+        "bulk show": ["bulk", "show", "1"],
+        "bulk cancel": ["bulk", "cancel", "1"],
+        "bulk watch": ["bulk", "watch", "1"],
         "dead list": ["dead", "list"],
         "dead stats": ["dead", "stats"],
         "dead resolve ID": ["dead", "resolve", "1002", "--note", "x"],
@@ -246,14 +256,26 @@ def test_each_command_prints_what_is_described(database: str, connection: Connec
         "schedules resume": ["schedules", "resume", "new"],
         "schedules run": ["schedules", "run", "new"],
         "schedules delete": ["schedules", "delete", "new"],
+        "feed list": ["feed", "list"],
+        "feed drop": ["feed", "drop", "c"],
+        "webhooks add": ["webhooks", "add", "w", "https://example.com/", "--status", "failed", "-q", "mail"],
+        "webhooks list": ["webhooks", "list"],
+        "webhooks show": ["webhooks", "show", "w"],
+        "webhooks pause": ["webhooks", "pause", "w"],
+        "webhooks resume": ["webhooks", "resume", "w"],
+        "webhooks delete": ["webhooks", "delete", "w"],
     }
+    assert run(database, "events", "--consumer", "c", "--once").exit_code == 0
     for name, arguments in shown.items():
         checker.check(name, answer(run(database, *arguments, "--json")))
     checker.check("jobs show", answer(run(database, "jobs", "show", waiting, "--json")))
     checker.check("doctor", json.loads(run(database, "doctor", "--json").stdout))
 
+    run(database, "webhooks", "add", "w", "http://127.0.0.1:9/")
+    checker.check("webhooks test", json.loads(run(database, "webhooks", "test", "w", "--json").stdout))
+
     assert set(OBJECTS) - checker.seen - {"page of X"} == OF_BENCH | OF_DEMO
-    untold = {"jobs tail", "jobs tail ID", "doctor", "demo", "bench"}
+    untold = {"jobs tail", "jobs tail ID", "doctor", "demo", "bench", "events", "webhooks test"}
     assert set(COMMANDS) == {*shown, *untold}
 
 
@@ -292,6 +314,16 @@ def test_tail_prints_what_is_described(database: str, connection: Connection, mo
     for line in lines:
         checker.check("jobs tail", line)
     assert {line["event"] for line in lines} == {"started", "ended"}
+
+
+def test_events_print_what_is_described(database: str, connection: Connection) -> None:
+    fill(connection)
+    ended = run(database, "events", "--once", "--from-start", "--json").stdout
+    reset = run(database, "events", "--once", "--after", "9-1-1-1", "--json").stdout
+    lines = [json.loads(line) for line in (ended + reset).splitlines()]
+    for line in lines:
+        Checker().check_line("events", line)
+    assert {line["event"] for line in lines} == {"ended", "reset"}
 
 
 def test_demo_prints_what_is_described(database: str, tmp_path: Path) -> None:

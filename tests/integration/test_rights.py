@@ -27,12 +27,14 @@ Connection = psycopg.Connection[Any]
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "pgtask" / "database" / "sql").glob("*.sql"))
 PLACEHOLDER = re.compile(r"%\((\w+)\)s")
-MEMBERS = {"S": "stranger", "E": "enqueuer", "W": "worker", "R": "reader", "O": "operator"}
+MEMBERS = {"S": "stranger", "E": "enqueuer", "W": "worker", "R": "reader", "O": "operator", "V": "server"}
 
 # Statements by who may run them. EXPLAIN asks for the same rights as doing it, except inside functions.
 ALLOWED = {
-    "": """
-        claim_idempotency_key create_token find_token keep_answer read_idempotency_key write_audit
+    # A server may all that an operator or a worker may, and this.
+    "V": """
+        any_live_token claim_idempotency_key create_token find_token keep_answer
+        list_audit list_tokens note_token_use read_idempotency_key read_token revoke_token take_requests write_audit
         enqueue_request write_enqueue_audit
     """,
     "SEWRO": """
@@ -57,45 +59,61 @@ ALLOWED = {
         heartbeat lead open_gate pretend_to_run register_task register_worker resign roll_up write_logs write_progress
         repair_circuits report_outcomes
         add_totals lock_totals
+        note_feed
+        introduce_tasks note_claim note_holdings register_remote_worker take_holdings
     """,
     "WO": """
+        cancel_bulk_operation audit_of_enqueues prune_api
         cancel_jobs count_default_runs lock_due_schedules prune_schedule_ticks
         add_partition drop_expired_partition lock_job_keys lock_jobs lock_spent_keys settle_keys
         prune_default_runs prune_logs prune_resolutions prune_stats prune_workers
         prune_worker_minutes
+        advance_bulk_operation fail_bulk_operation prune_bulk_operations take_bulk_operation
         read_retention set_schedule stop_workers sweep_lanes
-        set_task_rate inherit_task_rate lock_task lock_schedule
-        bring_forward_jobs edit_job
+        set_task_rate inherit_task_rate lock_task lock_schedule bring_forward_jobs edit_job
+        due_webhooks fail_webhook advance_webhook list_webhooks lock_webhook pause_webhook read_webhook_networks
+        read_webhook_secret resume_webhook inspect_feed list_feed_consumers
     """,
     "O": """
         limit_queue
+        create_bulk_operation
         create_queue delete_jobs delete_queue lock_queue pause_queues resume_queues retry_jobs set_queue
         delete_dead_letters resolve_jobs unresolve_jobs
         create_schedule delete_schedule pause_schedules resume_schedules run_schedule
         open_circuit close_circuit
+        acknowledge_feed consume_feed delete_feed_consumer
+        change_webhook create_webhook delete_webhook
     """,
     "WRO": """
         find_attempts_under_way find_completed_attempt find_latest_failures find_unknown_tasks follow_logs follow_runs
         count_tagged_jobs explain_job find_ended_jobs find_live_jobs find_ownerless find_run_attempts find_running_jobs
         find_latest_ended_jobs find_latest_unsuccessful_jobs find_oldest_ended_jobs find_oldest_live_jobs
-        find_waiting_jobs list_logs_after list_runs_after
+        find_waiting_jobs keep_to_index list_logs_after list_runs_after
         find_unsuccessful_jobs known_queues largest_file_jobs list_logs list_queues list_runs list_tasks list_workers
+        find_queues_of_jobs list_bulk_operations
         read_created read_duration_bounds read_totals use_of_workers
         find_payload_schemas
         read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs
         most_at_once sum_completed_jobs sum_file_jobs
         find_uncounted_queues known_tasks
+        find_held_jobs find_own_runs find_remote_worker
         find_schedule_jobs known_schedules list_schedules list_ticks next_due_schedule
         find_dead_letters find_oldest_dead_letters group_dead_letters read_aftermath read_dead_letter
+        feed_position read_feed watch_jobs watch_queues
     """,
 }
 # COPY, LISTEN, SET, RESET, DISCARD, and what only an owner runs.
 NOT_EXPLAINED = {
     *("begin_reading", "copy_jobs", "create_role", "create_schema", "listen", "revoke_membership", "revoke_rights"),
     *("discard_session", "mark_transaction", "reset_role", "set_locally"),
-    *("grant_enqueuer", "grant_membership", "grant_operator", "grant_reader", "grant_worker"),
+    *("grant_enqueuer", "grant_membership", "grant_operator", "grant_reader", "grant_server", "grant_worker"),
 }
 BY_FILE = {name: letters for letters, names in ALLOWED.items() for name in names.split()}
+
+
+def allowed_to(letters: str) -> set[str]:
+    """The members that these letters name."""
+    return {MEMBERS[letter] for letter in letters} | ({"server"} if set(letters) & {"O", "W"} else set())
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +145,7 @@ def test_who_may_run_a_statement(name: str, member: str, sessions: dict[str, Con
 
     allowed = may(sessions[member], b"EXPLAIN " + text, nothing or None)
 
-    assert allowed == (member in {MEMBERS[letter] for letter in BY_FILE[name]})
+    assert allowed == (member in allowed_to(BY_FILE[name]))
 
 
 # What SQL of one's own can do: a statement, and who may run it.
@@ -264,11 +282,29 @@ OWN_SQL: list[tuple[LiteralString, str]] = [
     ("DELETE FROM pgtask.schedules", ""),
     ("DELETE FROM pgtask.schedule_ticks", "WO"),
     ("SELECT pgtask.retry(1)", "O"),
+    ("SELECT * FROM pgtask.feed()", "WRO"),
+    ("SELECT * FROM pgtask.read_feed('c')", "O"),
+    ("SELECT pgtask.note_pruned(1, 1, 1)", "WO"),
+    ("INSERT INTO pgtask.webhook_networks VALUES ('10.0.0.0/8')", ""),
+    ("SELECT secret FROM pgtask.webhooks", "WO"),
+    ("UPDATE pgtask.feed_consumers SET position = ''", ""),
     ("SELECT text FROM pgtask.explain(1)", "WRO"),
     ("SELECT pgtask.ageing_step(), pgtask.last_job_id()", "WRO"),
     ("SELECT pgtask.notify_rewind('q', 1::smallint, now())", "WO"),
     ("SELECT pgtask.drop_expired_partition()", "WO"),
     ("SELECT pgtask.add_partition('2001-01-01 00:00+00', '2001-01-02 00:00+00')", "WO"),
+    ("SELECT digest FROM pgtask.tokens", "V"),
+    ("UPDATE pgtask.tokens SET revoked_at = now()", "V"),
+    ("UPDATE pgtask.tokens SET digest = ''", ""),
+    ("UPDATE pgtask.tokens SET scopes = '{admin}'", ""),
+    ("DELETE FROM pgtask.tokens", ""),
+    ("SELECT actor FROM pgtask.audit", "V"),
+    ("INSERT INTO pgtask.audit (actor, action) VALUES ('a', 'b')", "V"),
+    ("UPDATE pgtask.audit SET actor = 'b'", ""),
+    ("DELETE FROM pgtask.audit", ""),
+    ("SELECT body FROM pgtask.idempotency_keys", "V"),
+    ("DELETE FROM pgtask.idempotency_keys", ""),
+    ("SELECT pgtask.prune_api(1)", "WO"),
     ("DROP TABLE pgtask.runs_default", ""),
     ("ALTER TABLE pgtask.jobs DISABLE TRIGGER jobs_notify", ""),
     ("ALTER TABLE pgtask.runs DETACH PARTITION pgtask.runs_default", ""),
@@ -284,7 +320,7 @@ OWN_SQL: list[tuple[LiteralString, str]] = [
 def test_who_may_run_sql_of_their_own(
     statement: LiteralString, letters: str, member: str, sessions: dict[str, Connection]
 ) -> None:
-    assert may(sessions[member], statement) == (member in {MEMBERS[letter] for letter in letters})
+    assert may(sessions[member], statement) == (member in allowed_to(letters))
 
 
 # What an enqueuer may do must not hold up the others

@@ -46,7 +46,7 @@ OWNERS = {
     "pydantic": ("pgtask.web",),
     "gunicorn": ("pgtask.web",),
     "prometheus_client": ("pgtask.web", "pgtask.observability", "pgtask.engine.exporter"),
-    "urllib3": ("pgtask.client", "pgtask.engine.webhooks"),
+    "urllib3": ("pgtask.client", "pgtask.engine.delivery"),
     "pytest": ("pgtask.testing.plugin",),
     "docker": ("pgtask.testing.servers",),
     "testcontainers": ("pgtask.testing.servers",),

@@ -19,7 +19,7 @@ import pgtask
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"pgtask": "pgtask", "web": "pgtask/web", "migrations": "pgtask/migrations"}
 METADATA = ("pyproject.toml", "README.md", "LICENSE")
-SHIPPED = {".py", ".sql", ".mako", ".typed"}
+SHIPPED = {".py", ".sql", ".mako", ".typed", ".html", ".css"}
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ UNEXPLAINABLE = {
     "grant_membership": "GRANT, with names filled in",
     "grant_operator": "DO, with a name filled in",
     "grant_reader": "DO, with a name filled in",
+    "grant_server": "DO, with a name filled in",
     "grant_worker": "DO, with a name filled in",
     "listen": "LISTEN",
     "discard_session": "DISCARD",

@@ -12,7 +12,7 @@ from pgtask.database import requesting
 from pgtask.database.connection import Connection
 from pgtask.database.requesting import Auditor, HeldError
 from pgtask.database.schemas import Schemas
-from pgtask.model.errors import PayloadError
+from pgtask.model.errors import DeadlineError, PayloadError, PgTaskError
 from pgtask.model.payload import encode
 from pgtask.model.request import JobRequest
 from pgtask.model.serialise import job_as_json
@@ -70,6 +70,7 @@ def enqueue_job(connection: Connection, body: NewJob) -> Answer:
     Where another job holds its unique key that one is the answer, with status 200, unless `on_conflict` is `error`.
     """
     require_own_queue(body.queue)
+    body.check_times()
     payload = check_payload(connection, body.name, body.payload)
     data = request.get_data(cache=True)
     if exact.may_round(data):
@@ -104,9 +105,8 @@ def enqueue_jobs(connection: Connection, body: NewJobs) -> dict[str, Any]:
         try:
             made = requesting.enqueue_many(connection, requests, _auditor("enqueue_jobs"))
         except HeldError as error:
-            place = "/payloads" if body.jobs is None else f"/jobs/{error.position}"
-            errors = [{"pointer": place, "detail": str(error)}]
-            raise Problem(409, "unique-conflict", str(error), {"job_id": error.job_id, "errors": errors}) from error
+            place = f"/{'jobs' if body.jobs else 'payloads'}/{error.position}"
+            raise _at(place, 409, "unique-conflict", error, job_id=error.job_id) from error
         if limited:
             for queue in requesting.queues_of(connection, made.ids):
                 if not caller().sees(queue):
@@ -126,19 +126,22 @@ def _requests(connection: Connection, body: NewJobs) -> Iterator[JobRequest]:
         asked_for = [(name, payload, options) for payload in payloads]
         place = "/payloads/{}"
         require_own_queue(body.queue)
+        body.check_times()
     else:
         asked_for = [(job.name, job.payload, job.options()) for job in body.jobs]
         _schemas().learn(connection, {name for name, _, _ in asked_for})
         place = "/jobs/{}/payload"
-        for job in body.jobs:
+        for position, job in enumerate(body.jobs):
             require_own_queue(job.queue)
+            try:
+                job.check_times()
+            except DeadlineError as error:
+                raise _at(f"/jobs/{position}", 409, "deadline-passed", error) from None
     for position, (name, payload, options) in enumerate(asked_for):
         try:
             text = check_payload(connection, name, payload)
         except PayloadError as error:
-            pointer = place.format(position)
-            errors = [{"pointer": pointer, "detail": str(error)}]
-            raise Problem(422, "invalid-payload", f"{pointer}: {error}", {"errors": errors}) from None
+            raise _at(place.format(position), 422, "invalid-payload", error) from None
         yield JobRequest(name, texts[position] if texts else text, options)
 
 
@@ -180,6 +183,12 @@ def require_own_queue(queue: str | None) -> None:
 def _undone_if_hidden(connection: Connection) -> AbstractContextManager[Any]:
     """A transaction for callers who may not see all queues: which one a job is in by its task's default shows late."""
     return nullcontext() if caller().queues is None else connection.transaction()
+
+
+def _at(pointer: str, status: int, kind: str, error: PgTaskError, **more: Any) -> Problem:
+    """The problem of one job of many."""
+    errors = [{"pointer": pointer, "detail": str(error)}]
+    return Problem(status, kind, f"{pointer}: {error}", more | {"errors": errors})
 
 
 def _hidden(queue: str, *, created: bool) -> Problem:

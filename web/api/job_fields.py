@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue, WithJsonSchema, model_validator
 
+from pgtask.model.errors import DeadlineError
 from pgtask.model.unique import Unique
 
-from ..fields import Duration, Instant, Priority
+from ..fields import WHOLE, Duration, Instant, Priority
 from ..inputs import Body
 
 
@@ -38,7 +39,7 @@ Key = Annotated[str, *_text(512)]
 TraceParent = Annotated[str, *_text(256)]
 Tags = Annotated[list[Annotated[str, *_text(128)]], Field(max_length=30)]
 Path = Annotated[str, Field(pattern=r"^[^.\x00]+(\.[^.\x00]+)*$", max_length=200)]
-Retries = Annotated[int, Field(ge=-1, le=2**31 - 1)]
+Retries = Annotated[int, Field(ge=-1, le=2**31 - 1), WHOLE]
 """Retries after the first attempt; -1 without limit."""
 
 _LONGER_THAN_NOTHING = {
@@ -126,23 +127,22 @@ class JobOptions(Body):
         given = self.model_fields_set
         if self.delay is not None and self.scheduled_at is not None:
             raise ValueError("Give delay or scheduled_at, not both")
-        if not given.isdisjoint(_TIMES):
-            self._check_times()
+        if self.start_by is not None and self.expires is not None:
+            raise ValueError("Give start_by or expires, not both")
         if not given.isdisjoint(_UNIQUE):
             self._check_unique()
         return self
 
-    def _check_times(self) -> None:
-        if self.start_by is not None and self.expires is not None:
-            raise ValueError("Give start_by or expires, not both")
+    def check_times(self) -> None:
+        """Raises DeadlineError for a job that never could start. That goes by the clock, so no schema tells."""
+        if self.start_by is None and self.expires is None:
+            return
         now = datetime.now(UTC)
         last = now + timedelta(seconds=self.expires) if self.expires is not None else self.start_by
-        if last is None:
-            return
-        if last <= now:
-            raise ValueError("start_by has passed: give an instant to come")
-        if last < (self.scheduled_at or now + timedelta(seconds=self.delay or 0)):
-            raise ValueError("The job would expire before it is due: let it expire later")
+        if last is not None and last <= now:
+            raise DeadlineError("start_by has passed: give an instant to come")
+        if last is not None and last < (self.scheduled_at or now + timedelta(seconds=self.delay or 0)):
+            raise DeadlineError("The job would expire before it is due: let it expire later")
 
     def _check_unique(self) -> None:
         key = getattr(self, "unique_key", None)
@@ -162,7 +162,6 @@ class JobOptions(Body):
         return {name: getattr(self, name) for name in self.model_fields_set if name not in _NO_OPTIONS}
 
 
-_TIMES = frozenset({"start_by", "expires"})
 _UNIQUE = frozenset({"unique_by", "unique_scope", "unique_window", "on_conflict", "max_wait"})
 _NO_OPTIONS = frozenset({"task", "type", "payload", "jobs", "payloads"})
 

@@ -77,8 +77,8 @@ class JobQuery(Query):
     created_after: Instant | None = None
     created_before: Instant | None = None
     sort: Sort = Sort.NEWEST
-    """`-created` and `created` are the order of ids. `-finished` lists only ended jobs, `scheduled` only those that wait,
-    the first to be due in front."""
+    """`-created` and `created` are the order of ids. `-finished` lists only ended jobs, `scheduled` only those that
+    wait, the first to be due in front."""
     limit: Annotated[int, Field(ge=1, le=1000)] = 50
     cursor: Annotated[Text, Field(max_length=1000)] | None = None
     """`next_cursor` of a page with the same filter and sort; or an id, below which to go on, the newest first."""

@@ -48,7 +48,7 @@ class Bearers:
         if until > now:
             return principal
         with self._pool.connection() as connection:
-            principal = tokens.identify(connection, secret)
+            principal = tokens.identify(connection, secret, request.remote_addr)
         with self._lock:
             if len(self._known) >= _MOST:
                 self._known.clear()

@@ -20,12 +20,18 @@ BEGIN
     GRANT DELETE, UPDATE (scope, expires_at) ON pgtask.unique_keys TO {role};
     GRANT UPDATE (rate_limit, rate_period, rate_burst, rate_set_by) ON pgtask.tasks TO {role};
     GRANT UPDATE (stopping_at) ON pgtask.workers TO {role};
+    GRANT SELECT, INSERT, UPDATE, DELETE ON pgtask.bulk_operations TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.cancel, pgtask.notify_rewind, pgtask.size_exceeded, pgtask.payload_limit, pgtask.retry, pgtask.retry_jobs, pgtask.resolve, pgtask.unresolve,
-                              pgtask.add_partition, pgtask.drop_expired_partition,
+                              pgtask.add_partition, pgtask.drop_expired_partition, pgtask.prune_api,
                               pgtask.schedule, pgtask.unschedule, pgtask.pause_schedule, pgtask.resume_schedule,
                               pgtask.run_schedule, pgtask.open_circuit, pgtask.close_circuit TO {role};
     GRANT SELECT ON SEQUENCE pgtask.jobs_id_seq TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.duration_bounds, pgtask.add_buckets, pgtask.sum_buckets(bigint[]), pgtask.in_bucket TO {role};
+    GRANT SELECT, DELETE ON pgtask.feed_consumers TO {role};
+    GRANT SELECT, INSERT, UPDATE, DELETE ON pgtask.webhooks TO {role};
+    GRANT SELECT ON pgtask.webhook_networks TO {role};
+    GRANT EXECUTE ON FUNCTION pgtask.feed, pgtask.feed_position, pgtask.read_feed, pgtask.acknowledge_feed,
+                              pgtask.note_pruned TO {role};
     GRANT EXECUTE ON FUNCTION pgtask.explain_span, pgtask.explain_moment, pgtask.explain_instant,
                               pgtask.explain_since, pgtask.explain_took, pgtask.explain_count, pgtask.explain_list, pgtask.explain_quoted,
                               pgtask.explain_error, pgtask.explain_worker, pgtask.explain_fate, pgtask.ageing_step,

@@ -10,6 +10,7 @@ SELECT d.task,
  WHERE (%(since)s::timestamptz IS NULL OR d.finished_at >= %(since)s::timestamptz)
    AND (%(status)s::text IS NULL OR d.status = %(status)s::text)
    AND (%(queue)s::text IS NULL OR d.queue = %(queue)s::text)
+   AND (%(queues)s::text[] IS NULL OR d.queue = ANY (%(queues)s::text[]))
    AND (%(task)s::text IS NULL OR d.task LIKE %(task)s::text)
    AND (%(error_type)s::text IS NULL OR d.error_type LIKE %(error_type)s::text)
    AND (%(tag)s::text IS NULL OR d.tags @> ARRAY[%(tag)s::text])

@@ -1,0 +1,1 @@
+DROP TABLE pgtask.bulk_operations;

@@ -1,0 +1,2 @@
+DROP TABLE pgtask.holdings;
+ALTER TABLE pgtask.workers DROP COLUMN token;

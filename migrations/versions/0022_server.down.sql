@@ -1,0 +1,1 @@
+DROP FUNCTION pgtask.prune_api;

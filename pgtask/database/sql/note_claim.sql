@@ -1,0 +1,12 @@
+-- Notes what was claimed for a worker over HTTP, in the transaction of the claim, and reads what it is to know of these jobs.
+-- Policy: the job's own, else its task's, else its queue's, else the built-in one. Index: jobs_pkey, tasks_pkey, queues_pkey.
+WITH noted AS (
+    INSERT INTO pgtask.holdings (worker_id, named, ids, attempts)
+    VALUES (%(worker_id)s::int4, false, %(ids)s::int8[], %(attempts)s::int4[])
+)
+SELECT j.id, coalesce(j.timeout, t.timeout, q.timeout) AS timeout, coalesce(j.max_retries, t.max_retries, q.max_retries, 3) AS max_retries,
+       j.started_at, j.traceparent, j.tags, j.cancel_requested_at IS NOT NULL AS cancel
+  FROM pgtask.jobs j
+  LEFT JOIN pgtask.tasks t ON t.name = j.task
+  LEFT JOIN pgtask.queues q ON q.name = j.queue
+ WHERE j.id = ANY (%(ids)s::int8[]);

@@ -1,0 +1,428 @@
+"""The security rules S1 to S14 as far as they touch the API; S5 and S6 are about tasks, S9 about sessions of pages."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from flask import Flask
+from pgtask.web.listening import Place, only_here
+from werkzeug.test import TestResponse
+
+from pgtask.database import tokens
+from pgtask.model.errors import ConfigurationError
+from pgtask.model.token import Scope
+from tests.api_client import ALL, Api, document, made_api, problem
+from tests.rows import insert, number
+
+WEB = Path(__file__).parents[2] / "web"
+
+
+def operations(api: Api) -> Iterator[tuple[str, str]]:
+    """Method and path of every operation, with something in place of its parameters."""
+    for path, methods in document(api.app)["paths"].items():
+        for method, operation in methods.items():
+            place = path
+            for parameter in operation.get("parameters", ()):
+                if parameter["in"] == "path":
+                    kind = parameter["schema"].get("type")
+                    place = place.replace(f"{{{parameter['name']}}}", "1" if kind == "integer" else "x")
+            yield method.upper(), place
+
+
+def send(api: Api, data: bytes, **headers: str) -> TestResponse:
+    """A body as it is, to an operation that takes one."""
+    given = {"Authorization": f"Bearer {api.token}", "Content-Type": "application/json"} | headers
+    return api.app.test_client().post("/api/v1/tokens", data=data, headers=given)
+
+
+def test_s1_closed_by_default_every_operation_refuses_who_has_no_token(api: Api) -> None:
+    unsecured = [
+        path
+        for path, methods in document(api.app)["paths"].items()
+        for operation in methods.values()
+        if not operation["security"]
+    ]
+    nobody = api.anonymous()
+    for method, path in operations(api):
+        if path not in unsecured:
+            answer = nobody(method, f"/{path}", data=b"not read")
+            problem(answer, 401, "missing-token")
+
+
+def test_s1_an_endpoint_that_names_no_scope_is_closed(api: Api) -> None:
+    api.app.add_url_rule("/forgotten", "forgotten", lambda: "open")
+
+    problem(api.anonymous().get("//forgotten"), 401, "missing-token")
+    problem(api.holder_of(Scope.READ).get("//forgotten"), 403, "missing-scope")
+
+
+def test_s1_rights_are_checked_before_anything_of_the_body(api: Api) -> None:
+    answer = send(Api(api.app, api.url, None), b"[" * 100, Authorization="")
+
+    problem(answer, 401, "missing-token")
+    problem(send(api.holder_of(Scope.READ), b"[" * 100), 403, "missing-scope")
+
+
+@pytest.mark.parametrize(
+    ("place", "here"),
+    [
+        ("127.0.0.1:0", True),
+        ("127.8.8.8:0", True),
+        ("[::1]:0", True),
+        ("localhost:0", True),
+        ("0.0.0.0:0", False),
+        (":0", False),
+    ],
+)
+def test_s1_it_is_known_who_can_reach_a_socket(place: str, here: bool) -> None:
+    with Place.parse(place).listen() as listener:
+        assert only_here(listener) is here
+
+
+@pytest.mark.parametrize("place", ["", "8080", "host", "a:b", "1.2.3.4:70000", "unix:relative", "http://x:80", "[::1]"])
+def test_s1_what_is_no_address_is_refused(place: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no address to listen at"):
+        Place.parse(place)
+
+
+def test_s2_the_servers_role_suffices_for_the_api_and_not_to_forge_the_audit(
+    members: dict[str, str],
+) -> None:
+    api = made_api(members["server"])
+    try:
+        assert api.get("/me").status_code == 200
+        made = api.post("/tokens", {"name": "s2", "scopes": ["read"]}, headers={"Idempotency-Key": "k"})
+        assert made.status_code == 201
+        assert api.get("/audit").get_json()["items"][0]["subject"] == "s2"
+        assert api.delete(f"/tokens/{made.get_json()['id']}").status_code == 204
+    finally:
+        api.app.extensions["pgtask"].close()
+    with psycopg.connect(members["server"], autocommit=True) as connection:
+        for statement in ("DELETE FROM pgtask.audit", "UPDATE pgtask.audit SET actor = 'x'", "TRUNCATE pgtask.audit"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
+
+
+def test_s4_nothing_from_a_request_is_run() -> None:
+    """No eval, no pickle, no import by a name that data holds."""
+    wrong = {"eval", "exec", "compile", "__import__", "import_module"}
+    for file in WEB.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call):
+                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                plain = isinstance(node.func, ast.Name) or name == "import_module"
+                assert not (plain and name in wrong), f"{file.name}:{node.lineno}"
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+                assert not names & {"pickle", "marshal", "shelve"}, file.name
+
+
+def test_s7_a_token_is_stored_as_its_hash_alone(api: Api, connection: psycopg.Connection) -> None:
+    text = api.post("/tokens", {"name": "s7", "scopes": ["read"]}, headers={"Idempotency-Key": "k"}).get_json()["token"]
+    secret = text.split("_", 2)[2]
+
+    for table in ("tokens", "audit", "idempotency_keys", "request_rates"):
+        rows = connection.execute(f"SELECT t::text FROM pgtask.{table} t".encode()).fetchall()
+        assert secret not in json.dumps(rows), table
+    assert secret not in api.get("/tokens").get_data(as_text=True)
+    assert secret not in api.get("/audit").get_data(as_text=True)
+
+
+def test_s7_errors_and_logs_tell_no_secrets(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    wrong = "pgt_12345678_" + "s" * 43
+    answer = api.get("/me?token=hush", headers={"Authorization": f"Bearer {wrong}", "Cookie": "session=hush"})
+
+    assert "sssss" not in answer.get_data(as_text=True)
+    assert "sssss" not in caplog.text
+    assert "hush" not in caplog.text
+    assert str(api.token) not in caplog.text
+
+
+def test_s7_a_fault_of_the_server_tells_the_caller_nothing_but_its_number(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the password is hush")
+
+    monkeypatch.setattr(tokens, "list_tokens", fail)
+    found = problem(api.get("/tokens"), 500, "internal-error")
+
+    assert "hush" not in json.dumps(found)
+    assert found["request_id"] in caplog.text
+
+
+def test_s8_what_is_of_another_queue_is_not_there(api: Api, connection: psycopg.Connection) -> None:
+    [id] = insert(connection, "echo", queue="mail")
+    other = api.holder_of(Scope.READ, queues=["other"])
+
+    hidden = problem(other.get(f"/jobs/{id}"), 404, "job-not-found")
+    absent = problem(other.get(f"/jobs/{id + 1000}"), 404, "job-not-found")
+    assert hidden["detail"].replace(str(id), "N") == absent["detail"].replace(str(id + 1000), "N")
+
+
+def test_s10_cookies_open_nothing_and_reading_changes_nothing(api: Api, connection: psycopg.Connection) -> None:
+    answer = api.anonymous().get("/me", headers={"Cookie": f"token={api.token}; session={api.token}"})
+    problem(answer, 401, "missing-token")
+    assert "Set-Cookie" not in answer.headers
+
+    for method, path in operations(api):
+        if method == "GET":
+            api(method, f"/{path}")
+    assert number(connection, "SELECT count(*) FROM pgtask.audit") == 0
+
+
+def test_s10_pages_of_other_origins_are_kept_out_unless_listed(database: str) -> None:
+    api = made_api(database, cors_origins=["https://ops.example.com"])
+    try:
+        asking = {"Access-Control-Request-Method": "POST", "Authorization": ""}
+        yes = api("OPTIONS", "//api/v1/tokens", headers=asking | {"Origin": "https://ops.example.com"})
+        assert yes.status_code == 204
+        assert yes.headers["Access-Control-Allow-Origin"] == "https://ops.example.com"
+        assert "Authorization" in yes.headers["Access-Control-Allow-Headers"]
+        assert "Access-Control-Allow-Credentials" not in yes.headers
+        for origin in ("https://evil.example", "null", "https://ops.example.com.evil.example"):
+            no = api("OPTIONS", "//api/v1/tokens", headers=asking | {"Origin": origin})
+            assert no.status_code == 405
+            assert "Access-Control-Allow-Origin" not in no.headers
+        answer = api.get("/me", headers={"Origin": "https://ops.example.com"})
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://ops.example.com"
+        assert "Origin" in answer.headers["Vary"]
+        assert "Access-Control-Allow-Origin" not in api.get("/me", headers={"Origin": "https://evil.example"}).headers
+    finally:
+        api.app.extensions["pgtask"].close()
+
+
+def test_s10_without_a_setting_no_origin_is_let_in(api: Api) -> None:
+    answer = api.get("/me", headers={"Origin": "https://ops.example.com"})
+
+    assert not [name for name in answer.headers.keys() if name.startswith("Access-Control")]  # noqa: SIM118
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", ["/api/v1/me", "/api/v1/nothing", "/api/docs", "/problems", "/api/v1/openapi.json"])
+def test_s11_answers_run_nothing_and_are_framed_by_nobody(api: Api, path: str) -> None:
+    headers = api.get(f"/{path}").headers
+
+    policy = headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'")
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert "script-src" not in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_s11_what_is_sent_comes_back_as_text(api: Api) -> None:
+    bad = "<script>alert(1)</script>"
+    answer = api.get(f"//problems/{bad}", headers={"X-Request-Id": bad})
+
+    assert answer.mimetype == "application/problem+json"
+    assert bad not in answer.headers["X-Request-Id"]
+    assert api.get(f"//{bad}").mimetype == "application/problem+json"
+
+
+def deep(opening: str, closing: str, count: int) -> bytes:
+    return (opening * count + closing * count).encode()
+
+
+BODIES = {
+    "nested lists": (deep("[", "]", 100_000), 400),
+    "nested objects": (deep('{"a":', "}", 100_000).replace(b":}", b":1}"), 400),
+    "nested in a field": (b'{"name": "x", "scopes": ' + deep("[", "]", 100_000) + b"}", 400),
+    "open brackets": (b"[" * 1_000_000, 400),
+    "long integer": (b'{"name": "x", "scopes": ["read"], "rate_limit": ' + b"9" * 5000 + b"}", 400),
+    "long integer for text": (b'{"name": ' + b"9" * 5000 + b"}", 400),
+    "huge exponent": (b'{"name": "x", "scopes": ["read"], "rate_limit": 1e999999}', 422),
+    "NaN": (b'{"name": "x", "scopes": ["read"], "rate_limit": NaN}', 422),
+    "Infinity": (b'{"name": "x", "scopes": ["read"], "rate_limit": Infinity}', 422),
+    "lone surrogate": (b'{"name": "\\ud800", "scopes": ["read"]}', 400),
+    "U+0000": (b'{"name": "a\\u0000b", "scopes": ["read"]}', 422),
+    "U+0000 in a list": (b'{"name": "x", "scopes": ["read"], "queues": ["a\\u0000"]}', 422),
+    "invalid UTF-8": (b'{"name": "\xff\xfe", "scopes": ["read"]}', 400),
+    "UTF-16": ('{"name": "x", "scopes": ["read"]}'.encode("utf-16"), 400),
+    "byte order mark": (b'\xef\xbb\xbf{"name": "x", "scopes": ["read"]}', 400),
+    "nothing": (b"", 400),
+    "two documents": (b"{} {}", 400),
+    "a name twice": (b'{"name": "x", "name": 1, "scopes": ["read"]}', 422),
+    "no object": (b'"text"', 422),
+    "null": (b"null", 422),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_s12_strange_bodies_are_refused_and_never_a_fault(api: Api, name: str) -> None:
+    data, status = BODIES[name]
+    answer = send(api, data)
+
+    assert (answer.status_code, answer.mimetype) == (status, "application/problem+json"), answer.get_data(as_text=True)
+    assert len(answer.data) < 5000, "what is strange is not echoed at length"
+
+
+def test_s12_a_body_has_a_largest_size(database: str) -> None:
+    api = made_api(database, max_body=1000)
+    try:
+        problem(send(api, b" " * 1001), 413, "content-too-large")
+        assert send(api, b'{"name": "x", "scopes": ["read"]}' + b" " * 900).status_code == 201
+    finally:
+        api.app.extensions["pgtask"].close()
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""]
+)
+def test_s12_only_json_is_read(api: Api, kind: str) -> None:
+    answer = send(api, b'{"name": "x", "scopes": ["read"]}', **{"Content-Type": kind})
+
+    problem(answer, 415, "unsupported-media-type")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=1001",
+        "limit=-1",
+        "limit=1e3",
+        "limit=" + "9" * 5000,
+        "limit=1&limit=2",
+        "cursor=x",
+        "cursor=-1",
+        "cursor=" + "9" * 19,
+        "%00=1",
+        "limit=%ff",
+        "since=1",
+        "since=9999999-01-01T00:00:00Z",
+        "actor=%00",
+        "actor=",
+    ],
+)
+def test_s12_strange_queries_are_refused(api: Api, query: str) -> None:
+    problem(api.get(f"/audit?{query}"), 422, "invalid-request")
+
+
+@pytest.mark.parametrize("since", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+23:59"])
+def test_s12_the_ends_of_the_calendar_are_no_fault(api: Api, since: str) -> None:
+    answer = api.get("/audit", query_string={"since": since})
+
+    assert answer.status_code in {200, 422}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/jobs/" + "9" * 400,
+        "/jobs/-1",
+        "/jobs/1.5",
+        "/jobs/%00",
+        "/jobs/1%2F2",
+        "/tokens/0x1",
+        "/tokens/%D9%A1",
+        "//",
+        "/jobs//1",
+    ],
+)
+def test_s12_strange_paths_lead_nowhere(api: Api, path: str) -> None:
+    assert api.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Authorization", "Bearer " + "x" * 8000),
+        ("Authorization", "Bearer pgt_00000000_" + "é" * 43),
+        ("Authorization", "Negotiate abc"),
+        ("If-None-Match", '"' * 100),
+        ("If-None-Match", "W/" * 50),
+        ("X-Request-Id", "a" * 65),
+        ("Accept", "nonsense;q=x"),
+        ("Range", "bytes=-1"),
+        ("Content-Length", "0"),
+        ("Idempotency-Key", "a" * 256),
+        ("Cookie", "=;=;"),
+    ],
+)
+def test_s12_strange_headers_are_no_fault(api: Api, name: str, value: str) -> None:
+    assert api.get("/me", headers={name: value}).status_code in {200, 401, 422}
+
+
+@pytest.mark.parametrize("key", ["", " ", "a" * 256, "é"])
+def test_s12_strange_idempotency_keys_are_refused(api: Api, key: str) -> None:
+    answer = send(api, b'{"name": "x", "scopes": ["read"]}', **{"Idempotency-Key": key})
+
+    assert answer.status_code in {201, 422}
+    assert answer.status_code == (201 if key == " " else 422)
+
+
+def test_s13_every_change_is_audited_with_who_where_what_and_before(api: Api, connection: psycopg.Connection) -> None:
+    place = api.post("/tokens", {"name": "s13", "scopes": ["read"]}).headers["Location"].removeprefix("/api/v1")
+    api.delete(place)
+
+    rows = connection.execute(
+        "SELECT actor, address, action, subject, request_id IS NOT NULL FROM pgtask.audit ORDER BY id"
+    ).fetchall()
+    assert rows == [
+        ("all", "127.0.0.1", "create_token", "s13", True),
+        ("all", "127.0.0.1", "revoke_token", "s13", True),
+    ]
+
+
+def test_s13_what_is_refused_leaves_neither_change_nor_audit(api: Api, connection: psycopg.Connection) -> None:
+    api.post("/tokens", {"name": "all", "scopes": ["read"]}, headers={"Idempotency-Key": "k"})
+
+    assert number(connection, "SELECT count(*) FROM pgtask.audit") == 0
+    assert number(connection, "SELECT count(*) FROM pgtask.idempotency_keys") == 0
+
+
+def test_s13_what_cannot_be_audited_is_not_done(api: Api, connection: psycopg.Connection) -> None:
+    connection.execute("ALTER TABLE pgtask.audit ADD CHECK (subject <> 'unseen')")
+
+    refused = api.post("/tokens", {"name": "unseen", "scopes": ["read"]}, headers={"Idempotency-Key": "k"})
+
+    assert refused.status_code >= 400
+    assert number(connection, "SELECT count(*) FROM pgtask.tokens WHERE name = 'unseen'") == 0
+    assert number(connection, "SELECT count(*) FROM pgtask.idempotency_keys") == 0
+    for name in ("seen", "seen too"):
+        assert api.post("/tokens", {"name": name, "scopes": ["read"]}).status_code == 201, "connections stay in order"
+
+
+def test_s13_every_operation_that_changes_something_is_audited_or_says_why_not(app_of: Flask) -> None:
+    from pgtask.web.api import SECTIONS
+
+    unaudited = {
+        operation.id
+        for section in SECTIONS
+        for operation in section.operations
+        if not operation.safe and not operation.audited and operation.scope is not Scope.WORKER
+    }
+    assert unaudited == set()
+    assert app_of is not None
+
+
+@pytest.fixture
+def app_of(api: Api) -> Flask:
+    """The application."""
+    return api.app
+
+
+def test_s14_a_tokens_text_cannot_be_guessed_and_its_id_tells_nothing(connection: psycopg.Connection) -> None:
+    first, second = (tokens.create_token(connection, name, ALL) for name in ("a", "b"))
+
+    assert len(first.text.split("_", 2)[2]) == 43, "256 bits"
+    assert first.prefix != second.prefix
+    assert tokens.identify(connection, first) is not None
+    forged = type(first)(first.prefix, f"pgt_{first.prefix}_{'A' * 43}")
+    assert tokens.identify(connection, forged) is None, "the prefix alone opens nothing"
+
+
+def test_s14_expired_and_revoked_tokens_open_nothing(api: Api, connection: psycopg.Connection) -> None:
+    expired = api.holder_of(Scope.READ, lifetime=3600)
+    connection.execute("UPDATE pgtask.tokens SET expires_at = now() WHERE name <> 'all'")
+
+    problem(expired.get("/me"), 401, "invalid-token")
