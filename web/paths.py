@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from werkzeug.routing import BaseConverter, ValidationError
+from werkzeug.exceptions import NotFound
+from werkzeug.routing import BaseConverter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +25,7 @@ class Name(BaseConverter):
         """The name in a path."""
         name = unquote(value)
         if len(name) > 200 or "\0" in name:
-            raise ValidationError
+            raise NotFound
         return name
 
     def to_url(self, value: str) -> str:
@@ -41,7 +42,8 @@ class Number(BaseConverter):
         """The number in a path."""
         number = int(value)
         if not 0 < number <= _LARGEST:
-            raise ValidationError
+            # Not ValidationError: with another method's rule at hand werkzeug would make 405 of it.
+            raise NotFound
         return number
 
 
