@@ -75,7 +75,6 @@ def test_names_are_unique(api: Api) -> None:
         {"name": "x", "scopes": []},
         {"name": "x", "scopes": ["root"]},
         {"name": "x", "scopes": ["read"], "rate_limit": 0},
-        {"name": "x", "scopes": ["read"], "lifetime": 0},
         {"name": "x", "scopes": ["read"], "queues": []},
         {"name": "x", "scopes": ["read"], "digest": "y"},
     ],

@@ -37,7 +37,7 @@ class TokenToMake(Body):
     """The only queues whose jobs it sees; null for all."""
     rate_limit: Annotated[float, Field(ge=0.001, le=1e6)] | None = None
     """Requests a second; null for the server's own limit."""
-    lifetime: Annotated[Duration, Field(gt=0)] | None = None
+    lifetime: Duration | None = None
     """How long it is good for; null for ever, until it is revoked."""
 
 
