@@ -51,7 +51,7 @@ def test_a_search_means_a_filter_and_can_be_written_back(text: str, wanted: JobF
     assert bool(found) is bool(text.strip())
 
 
-TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=20)
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 NAMES = st.one_of(st.none(), TEXTS, st.lists(TEXTS, min_size=2, max_size=4, unique=True).map(tuple))
 INSTANTS = st.datetimes(datetime(1970, 1, 1), datetime(9998, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 AGES = st.timedeltas(timedelta(0), timedelta(days=10_000))
@@ -158,7 +158,7 @@ def test_what_a_token_may_see_is_no_term() -> None:
 
     assert not limited
     assert write_search(limited) == ""
-    assert merge(limited, parse_search("queue:other")).queues == {"mail"}
+    assert merge(limited, parse_search("queue:other")).queues == frozenset({"mail"})
 
 
 def test_a_cursor_is_bound_to_its_list() -> None:
