@@ -8,7 +8,7 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import MethodNotAllowed
 
 from pgtask.config import Settings, load_settings
@@ -127,7 +127,8 @@ class _Frame:
             # Flask would answer it for every path; only browsers with leave from here have a use for it.
             answer = cors.preflight(self._origins)
             if answer is None and request.url_rule is not None:
-                raise MethodNotAllowed(sorted((request.url_rule.methods or set()) - {"OPTIONS"}))
+                places = current_app.create_url_adapter(request)
+                raise MethodNotAllowed(sorted(set(places.allowed_methods() if places else ()) - {"OPTIONS"}))
             return answer
         if endpoint in self._open:
             return None

@@ -42,7 +42,8 @@ KINDS = {
     "schedule-state": "The schedule is not in a state that allows this.",
     "schema-outdated": "The database's schema is of another release than the server: pgtask db migrate.",
     "task-not-found": "No worker has registered a task of this name.",
-    "token-not-found": "There is no such token.",
+    "token-exists": "There is a token of this name, or was one: the audit knows tokens by their names.",
+    "token-not-found": "There is no such token, or it was revoked.",
     "too-many-requests": "You have used up your rate of requests, or too many without a valid token came from your "
     "address. Ask again after Retry-After seconds.",
     "took-too-long": "The database stopped this at its time limit. Ask for less, or later.",

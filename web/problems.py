@@ -69,6 +69,7 @@ _KINDS: dict[type[errors.PgTaskError], tuple[int, str]] = {
     errors.WorkerNotFoundError: (404, "worker-not-found"),
     errors.OperationNotFoundError: (404, "operation-not-found"),
     errors.TokenNotFoundError: (404, "token-not-found"),
+    errors.TokenExistsError: (409, "token-exists"),
     errors.JobStateError: (409, "job-state"),
     errors.QueueStateError: (409, "queue-state"),
     errors.ScheduleStateError: (409, "schedule-state"),

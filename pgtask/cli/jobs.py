@@ -49,8 +49,8 @@ yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @filters.filter_options
 @click.option(
     "--sort",
-    type=click.Choice(list(Sort)),
-    default=Sort.NEWEST,
+    type=click.Choice([sort.value for sort in Sort]),
+    default=Sort.NEWEST.value,
     help="-created and created are by id; -finished lists ended jobs, scheduled those that wait. Without: -created.",
 )
 @click.option("--cursor", metavar="CURSOR", help="Go on where a page with the same filter and order ended.")

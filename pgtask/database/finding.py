@@ -44,6 +44,7 @@ MOST = 20_000
 
 _ALL = 2**31 - 1
 _FIRST, _SHORTEST, _LONGEST = timedelta(seconds=1), timedelta(milliseconds=1), timedelta(days=30)
+_CLOCKS_APART = timedelta(minutes=5)
 _DAWN, _DOOM = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 _SORTED_BY = {Sort.FINISHED: (FINAL, "Only ended jobs"), Sort.SCHEDULED: (WAITING, "Only jobs that wait")}
@@ -146,6 +147,10 @@ def _from(newest: bool, after: int | None) -> dict[str, Any]:
 def _waiting(connection: Connection, wanted: JobFilter, values: dict[str, Any], after: Place | None) -> list[Place]:
     if wanted.error is not None:
         return []
+    if wanted.statuses == {JobStatus.SCHEDULED}:
+        # Those that are due stand in front of them.
+        due = Place(datetime.now(UTC) - _CLOCKS_APART, 0)
+        after = due if after is None else max(after, due)
     values |= {"after_time": after and after.time, "after_id": after and after.id}
     values["statuses"] = _words(wanted.statuses)
     with connection.transaction(force_rollback=True):

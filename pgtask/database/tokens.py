@@ -11,7 +11,7 @@ from psycopg.rows import class_row, scalar_row, tuple_row
 from pgtask.database import statements
 from pgtask.database.connection import Connection
 from pgtask.database.reading import in_words, reading
-from pgtask.model.errors import ConfigurationError, TokenNotFoundError
+from pgtask.model.errors import ConfigurationError, TokenExistsError, TokenNotFoundError
 from pgtask.model.token import Principal, Scope, Secret, TokenRecord
 
 _FIND = statements.load("find_token")
@@ -60,7 +60,7 @@ def create_token(
     """Makes a token and returns its text, which is not kept.
 
     `lifetime` is in seconds, `rate_limit` in requests a second.
-    Raises ConfigurationError when the name is taken or cannot be one.
+    Raises TokenExistsError, ConfigurationError for what cannot be one.
     """
     secret = Secret.draw()
     values = {
@@ -78,7 +78,7 @@ def create_token(
             with connection.transaction():
                 connection.execute(_CREATE, values)
         except errors.UniqueViolation as error:
-            raise ConfigurationError(f"There is a token '{name}' already: give this one another name.") from error
+            raise TokenExistsError(name) from error
         except errors.CheckViolation as error:
             raise ConfigurationError("A token has a name of 1 to 128 bytes and at least one scope.") from error
     return secret

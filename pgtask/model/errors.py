@@ -107,6 +107,14 @@ class TokenNotFoundError(PgTaskError):
         self.which = which
 
 
+class TokenExistsError(ConfigurationError):
+    """There is a token of this name, which may have ended."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is a token '{name}' already: give this one another name.")
+        self.name = name
+
+
 class JobStateError(PgTaskError):
     """The job is not in a state that allows what was asked."""
 

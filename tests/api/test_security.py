@@ -332,6 +332,13 @@ def test_s12_strange_paths_lead_nowhere(api: Api, path: str) -> None:
     assert api.get(path).status_code == 404
 
 
+def test_s12_a_number_that_no_id_can_be_is_not_there_with_any_method(api: Api) -> None:
+    for method in ("GET", "DELETE"):
+        problem(api(method, f"/tokens/{2**63}"), 404, "not-found")
+    allowed = api("OPTIONS", "//api/v1/tokens/1").headers["Allow"]
+    assert set(allowed.split(", ")) == {"GET", "HEAD", "DELETE"}
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

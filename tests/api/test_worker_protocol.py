@@ -326,7 +326,8 @@ def test_a_job_given_back_behind_the_watermark_is_found(api: Api, connection: Co
 
 
 def test_a_claim_that_was_not_committed_is_forgotten(api: Api, connection: Connection) -> None:
-    ids = insert(connection, "t", count=3, scheduled_at=ago(60))
+    add_row(connection, "queues", name="few", max_workers=10)
+    ids = insert(connection, "t", queue="few", count=3, scheduled_at=ago(60))
     worker = register(api, "t")
     connection.execute("ALTER TABLE pgtask.holdings ADD CONSTRAINT broken CHECK (named)")
     assert api.post("/workers/fetch", {"worker_id": worker.id, "limit": 3}).status_code == 422

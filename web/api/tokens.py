@@ -9,6 +9,7 @@ from pydantic import Field
 
 from pgtask.database import audit, tokens
 from pgtask.database.connection import Connection
+from pgtask.model.errors import TokenNotFoundError
 from pgtask.model.serialise import page_as_json, record_as_json
 from pgtask.model.token import Scope
 
@@ -36,7 +37,7 @@ class TokenToMake(Body):
     """The only queues whose jobs it sees; null for all."""
     rate_limit: Annotated[float, Field(ge=0.001, le=1e6)] | None = None
     """Requests a second; null for the server's own limit."""
-    lifetime: Annotated[Duration, Field(gt=0)] | None = None
+    lifetime: Duration | None = None
     """How long it is good for; null for ever, until it is revoked."""
 
 
@@ -145,9 +146,12 @@ def list_tokens(connection: Connection, query: ListQuery) -> dict[str, Any]:
 
 @section.get("/tokens/{id}", scope=Scope.ADMIN, answer=TokenShape)
 def get_token(connection: Connection, id: int) -> dict[str, Any]:
-    """One token."""
+    """One token; one that was revoked is only in the list."""
     require_all_queues()
-    return record_as_json(tokens.read_token(connection, id))
+    record = tokens.read_token(connection, id)
+    if record.revoked_at is not None:
+        raise TokenNotFoundError(id)
+    return record_as_json(record)
 
 
 @section.delete("/tokens/{id}", scope=Scope.ADMIN)
