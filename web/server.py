@@ -12,12 +12,12 @@ import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from gunicorn import util
-from gunicorn.app.base import BaseApplication
-from gunicorn.arbiter import Arbiter
-from gunicorn.glogging import Logger
-from gunicorn.http import errors
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn import util  # type: ignore[import-untyped, unused-ignore]
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped, unused-ignore]
+from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped, unused-ignore]
+from gunicorn.glogging import Logger  # type: ignore[import-untyped, unused-ignore]
+from gunicorn.http import errors  # type: ignore[import-untyped, unused-ignore]
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped, unused-ignore]
 
 from pgtask.config import Settings
 from pgtask.engine.errands import Errands
