@@ -33,7 +33,7 @@ MEMBERS = {"S": "stranger", "E": "enqueuer", "W": "worker", "R": "reader", "O": 
 ALLOWED = {
     "": "claim_idempotency_key create_token find_token keep_answer read_idempotency_key write_audit",
     "SEWRO": """
-        begin_maintenance current_instant end_backends find_membership find_role limit_reading limit_waiting
+        begin_maintenance current_instant end_backends find_membership find_role keep_to_index limit_reading limit_waiting
         list_backends lock_migrations may_choose_ids may_read_jobs read_server_settings wal_position
         end_backend fence_executor follow_position inspect_grants inspect_horizon inspect_indexes inspect_sequences
         inspect_server inspect_settings inspect_tables limit_inspecting read_backend read_statement_timeout
@@ -71,7 +71,7 @@ ALLOWED = {
         find_attempts_under_way find_completed_attempt find_latest_failures find_unknown_tasks follow_logs follow_runs
         count_tagged_jobs explain_job find_ended_jobs find_live_jobs find_ownerless find_run_attempts find_running_jobs
         find_latest_ended_jobs find_latest_unsuccessful_jobs find_oldest_ended_jobs find_oldest_live_jobs
-        find_waiting_jobs keep_to_index list_logs_after list_runs_after
+        find_waiting_jobs list_logs_after list_runs_after
         find_unsuccessful_jobs known_queues largest_file_jobs list_logs list_queues list_runs list_tasks list_workers
         read_job read_jobs read_pickup_times read_stats read_stats_timeline recent_deaths remaining_jobs
         most_at_once sum_completed_jobs sum_file_jobs
