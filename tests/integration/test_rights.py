@@ -33,8 +33,8 @@ MEMBERS = {"S": "stranger", "E": "enqueuer", "W": "worker", "R": "reader", "O": 
 ALLOWED = {
     "": "claim_idempotency_key create_token find_token keep_answer read_idempotency_key write_audit",
     "SEWRO": """
-        begin_maintenance current_instant end_backends find_membership find_role keep_to_index limit_reading limit_waiting
-        list_backends lock_migrations may_choose_ids may_read_jobs read_server_settings wal_position
+        begin_maintenance current_instant end_backends find_membership find_role limit_reading limit_waiting
+        keep_to_index list_backends lock_migrations may_choose_ids may_read_jobs read_server_settings wal_position
         end_backend fence_executor follow_position inspect_grants inspect_horizon inspect_indexes inspect_sequences
         inspect_server inspect_settings inspect_tables limit_inspecting read_backend read_statement_timeout
         read_transaction_mark settle_in wait_briefly
