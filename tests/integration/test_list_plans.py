@@ -39,7 +39,8 @@ def full(connection: Connection) -> Connection:
         {"rows": ROWS},
     )
     for queue in range(10):
-        insert(connection, "t", count=ROWS // 10, queue=f"q{queue}", scheduled_at=ago(100))
+        # Told by the queue, so that the planner takes lanes for shorter than they are.
+        insert(connection, "t", count=ROWS // 10, queue=f"q{queue}", priority=queue, scheduled_at=ago(100))
     connection.execute("VACUUM ANALYZE pgtask.runs")
     connection.execute("VACUUM ANALYZE pgtask.jobs")
     return connection
@@ -84,8 +85,8 @@ def test_a_page_reads_next_to_nothing(
         found = find(full, parse_search(search), sort=sort, limit=51)
 
     assert len(found) == 51
-    # All of either table is hundreds of pages, and all rows by an index are thousands.
-    assert sum(read) < 1000
+    # All of either table is more, and all rows by an index are thousands.
+    assert sum(read) < 400
 
 
 def conditions(name: str) -> set[str]:

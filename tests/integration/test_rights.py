@@ -40,7 +40,7 @@ ALLOWED = {
     "SEWRO": """
         oldest_snapshot read_recovery
         begin_maintenance current_instant end_backends find_membership find_role limit_reading limit_waiting
-        list_backends lock_migrations may_choose_ids may_read_jobs read_server_settings wal_position
+        keep_to_index list_backends lock_migrations may_choose_ids may_read_jobs read_server_settings wal_position
         end_backend fence_executor follow_position inspect_grants inspect_horizon inspect_indexes inspect_sequences
         inspect_server inspect_settings inspect_tables limit_inspecting read_backend read_statement_timeout
         read_transaction_mark settle_in wait_briefly
@@ -88,7 +88,7 @@ ALLOWED = {
         find_attempts_under_way find_completed_attempt find_latest_failures find_unknown_tasks follow_logs follow_runs
         count_tagged_jobs explain_job find_ended_jobs find_live_jobs find_ownerless find_run_attempts find_running_jobs
         find_latest_ended_jobs find_latest_unsuccessful_jobs find_oldest_ended_jobs find_oldest_live_jobs
-        find_waiting_jobs keep_to_index list_logs_after list_runs_after
+        find_waiting_jobs list_logs_after list_runs_after
         find_unsuccessful_jobs known_queues largest_file_jobs list_logs list_queues list_runs list_tasks list_workers
         find_queues_of_jobs list_bulk_operations
         read_created read_duration_bounds read_totals use_of_workers
