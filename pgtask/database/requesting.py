@@ -15,7 +15,6 @@ from pgtask.database.admission import queue_full
 from pgtask.database.connection import Connection
 from pgtask.database.enqueuing import REFUSALS, refused
 from pgtask.database.jobs import SURELY_ACCEPTED, check_size
-from pgtask.database.reading import job_cursor
 from pgtask.model.errors import JobNotFoundError, QueueFull, UniqueConflictError
 from pgtask.model.job import JobRecord
 from pgtask.model.request import JobRequest
@@ -23,7 +22,7 @@ from pgtask.model.request import JobRequest
 _ENQUEUE = statements.load("enqueue_request")
 _ENQUEUE_MANY = statements.load("enqueue_requests")
 _ENQUEUE_OR_FIND = statements.load("enqueue_or_find_requests")
-_READ_MANY = statements.load("read_jobs")
+_QUEUES = statements.load("find_queues_of_jobs")
 _AUDIT = statements.load("write_enqueue_audit")
 
 _OPTIONS = (
@@ -148,8 +147,8 @@ def enqueue_many(connection: Connection, requests: Sequence[JobRequest], auditor
 
 def queues_of(connection: Connection, ids: Sequence[int]) -> set[str]:
     """The queues of jobs."""
-    with job_cursor(connection) as cursor:
-        return {record.queue for record in cursor.execute(_READ_MANY, {"ids": list(ids)})}
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        return {queue for _, queue in cursor.execute(_QUEUES, {"ids": list(ids)})}
 
 
 def _insert_many(connection: Connection, requests: Sequence[JobRequest]) -> list[int]:
