@@ -127,6 +127,7 @@ class _Server(BaseApplication):  # type: ignore[misc, unused-ignore]
     def _end(self, _arbiter: Arbiter, _worker: ThreadWorker) -> None:
         if self._app is not None:
             self._errands.stop()
+            self._app.extensions["pgtask.counter"].close()
             self._app.extensions["pgtask"].close()
 
 

@@ -99,7 +99,10 @@ def cancel(operation_id: int, json_output: bool) -> None:
 @click.argument("operation_id", type=parameters.positive, metavar="ID")
 @json_option
 def watch(operation_id: int, json_output: bool) -> int:
-    """Wait for an operation to end; exits with 0 when it was done, else 1."""
+    """Wait for an operation to end.
+
+    Exits with 0 when it was done, else 1.
+    """
     with connected() as connection:
         operation = bulk_operations.read(connection, operation_id)
         while not operation.ended:

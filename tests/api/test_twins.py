@@ -13,7 +13,7 @@ from tests.api_client import Api, document
 TWINS = {
     "enqueue": {"enqueue_job", "enqueue_jobs"},
     "jobs list": {"list_jobs"},
-    "jobs show": {"get_job", "list_job_runs", "list_job_logs"},
+    "jobs show": {"get_job", "list_job_runs", "list_job_logs", "get_job_aftermath"},
     "jobs explain": {"explain_job"},
     "jobs edit": {"edit_job"},
     "jobs run-now": {"run_job_now"},
