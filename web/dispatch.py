@@ -130,7 +130,7 @@ def _claim(connection: Connection, actor: str, key: str) -> Response | None:
     if kept is None:
         return None
     if kept.request_hash != fingerprint:
-        raise Problem(422, "idempotency-key-reused", "This Idempotency-Key was used for another request.")
+        raise Problem(409, "idempotency-key-reused", "This Idempotency-Key was used for another request.")
     headers = dict(kept.headers) | {REPLAYED: "true"}
     return Response(kept.body, kept.status, headers, content_type=inputs.JSON if kept.body else None)
 

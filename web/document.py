@@ -181,6 +181,8 @@ def _responses(operation: Operation, models: _Models) -> dict[str, Any]:
         problems |= {401, 403}
     if operation.path_parameters:
         problems.add(404)
+    if operation.query is not None:
+        problems.add(414)
     if operation.body is not None:
         problems |= {400, 413, 415}
     if operation.method == "POST" and "connection" in operation.inputs:

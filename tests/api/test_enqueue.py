@@ -280,7 +280,7 @@ def test_a_request_repeated_with_its_key_makes_one_job(api: Api, connection: psy
     assert again.headers["Location"] == first.headers["Location"]
     assert again.headers["Idempotency-Replayed"] == "true"
     assert jobs_there(connection) == 1
-    problem(api.post("/jobs", body | {"queue": "x"}, headers=headers), 422, "idempotency-key-reused")
+    problem(api.post("/jobs", body | {"queue": "x"}, headers=headers), 409, "idempotency-key-reused")
 
 
 def test_an_enqueue_is_audited_unless_that_is_off(api: Api, connection: psycopg.Connection) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ from pgtask.model.payload import clean_text, encode_result
 from pgtask.model.token import Scope
 
 from ..contract import Section
-from ..fields import Duration
+from ..fields import WHOLE, Duration
 from ..inputs import Body
 from ..problems import Problem
 from ..serving import Attempt, JobId, WorkerId, counter, gone, own_worker
@@ -91,7 +91,7 @@ class Line(Body):
 
     message: str
     level: Literal["debug", "info", "warning", "error"] = "info"
-    line: int | None = Field(None, ge=1, le=2**31 - 1)
+    line: Annotated[int, WHOLE] | None = Field(None, ge=1, le=2**31 - 1)
     """Its number, by which a line that is sent twice is known; null is the next one."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from flask import Response
 from pydantic import Field
@@ -16,6 +16,7 @@ from pgtask.model.serialise import instant_as_text
 from pgtask.model.token import Scope
 
 from ..contract import Answer, Section
+from ..fields import WHOLE
 from ..inputs import JSON, Body
 from ..problems import Problem
 from ..serving import Short, TaskName, WorkerId, counter, live_worker, within
@@ -31,7 +32,7 @@ class Fetch(Body):
     """What a worker takes now."""
 
     worker_id: WorkerId
-    limit: int = Field(1, ge=1, le=1000)
+    limit: Annotated[int, WHOLE] = Field(1, ge=1, le=1000)
     """Jobs at most."""
     queues: list[Short] | None = Field(None, min_length=1, max_length=1000)
     """Of those that it serves; null is all."""

@@ -27,7 +27,7 @@ section = Section("jobs", jobs.section.description)
 
 _PAYLOAD = "payload."
 
-Word = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\u0000,]*$")]
+Word = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\u0000]*$")]
 Words = Annotated[list[Word], Listed, Field(max_length=MOST_VALUES)]
 Priorities = Annotated[
     list[str],
