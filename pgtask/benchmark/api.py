@@ -77,6 +77,7 @@ def _paces(bench: Bench, api: Server) -> list[Figure]:
     kinds: list[tuple[str, str, Request, float]] = [
         ("post", "POST /jobs", lambda client: client.send("POST", "/jobs", _POST), 20),
         ("detail", "GET /jobs/ID", lambda client: client.send("GET", f"/jobs/{stretch.first}"), 20),
+        ("list", "GET /jobs?task=", lambda client: client.send("GET", "/jobs?task=unknown&status=pending"), 100),
     ]
     title = f"at {RATE}/s, {2 * bench.jobs:,} waiting, {bench.many:,} ended"
     figures = []

@@ -1,6 +1,6 @@
 """The API tried by schemathesis: requests made from its document, those that it permits and those that it forbids.
 
-Here with few examples each. For more, run schemathesis by hand with tests/api/schemathesis.toml, also with its phase coverage.
+Here with few examples each. For more, run schemathesis by hand with tests/api/schemathesis.toml, and its phase coverage.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def databases(connection: psycopg.Connection) -> set[str]:
             {
                 "api.post",
                 "api.bulk",
-                *(f"api.{what}.{word}" for what in ("post", "detail") for word in ("p50", "p95", "p99")),
+                *(f"api.{what}.{word}" for what in ("post", "detail", "list") for word in ("p50", "p95", "p99")),
             },
         ),
         ("rss,slots", {"rss.executor", "rss.supervisor", "slots.threads", "slots.coroutines"}),
