@@ -1,3 +1,119 @@
+DROP TRIGGER queues_rate_changed ON pgtask.queues;
+DROP FUNCTION pgtask.queue_rate_changed;
+CREATE OR REPLACE FUNCTION pgtask.claim_limited(ids bigint[], worker_id integer, executor integer, most integer, suspects boolean)
+    RETURNS TABLE (id bigint, attempt integer, task text, queue text, priority smallint, payload text, timeout double precision,
+                   retry_count integer, scheduled_at timestamptz, tick_at timestamptz, concurrency_key text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pgtask, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    allowed bigint[];
+    scopes  pgtask.limit_scope[];
+    names   text[];
+    keys    text[];
+    locked  integer;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pgtask.workers w
+                    WHERE w.id = claim_limited.worker_id AND w.dead_at IS NULL AND w.expires_at > now()) THEN
+        RETURN;
+    END IF;
+    -- A look without locks first: those who wait for a limit ask often, and are to write nothing.
+    allowed := pgtask.within_limits(ids, most, suspects);
+    IF allowed IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT array_agg(g.scope ORDER BY g.scope, g.name, g.key), array_agg(g.name ORDER BY g.scope, g.name, g.key),
+           array_agg(g.key ORDER BY g.scope, g.name, g.key)
+      INTO scopes, names, keys
+      FROM (SELECT DISTINCT gate.scope, gate.name, gate.key
+              FROM pgtask.jobs j
+              LEFT JOIN pgtask.queues q ON q.name = j.queue
+              LEFT JOIN pgtask.tasks t ON t.name = j.task
+             CROSS JOIN LATERAL (VALUES ('queue'::pgtask.limit_scope, j.queue, '', q.limited),
+                                        ('key', j.queue, j.concurrency_key, j.concurrency_key IS NOT NULL),
+                                        ('task', j.task, '', t.rate_limit IS NOT NULL)) AS gate (scope, name, key, applies)
+             WHERE j.id = ANY (allowed) AND gate.applies) g;
+    IF scopes IS NOT NULL THEN
+        INSERT INTO pgtask.limits (scope, name, key)
+        SELECT g.scope, g.name, g.key
+          FROM unnest(scopes, names, keys) WITH ORDINALITY AS g (scope, name, key, place)
+         WHERE NOT EXISTS (SELECT FROM pgtask.limits l WHERE l.scope = g.scope AND l.name = g.name AND l.key = g.key)
+         ORDER BY g.place
+            ON CONFLICT DO NOTHING;
+        -- All in the same order, so that nobody waits in a circle.
+        PERFORM l.used
+           FROM unnest(scopes, names, keys) AS g (scope, name, key)
+           JOIN pgtask.limits l ON l.scope = g.scope AND l.name = g.name AND l.key = g.key
+          ORDER BY l.scope, l.name, l.key
+            FOR UPDATE OF l;
+        GET DIAGNOSTICS locked = ROW_COUNT;
+        IF locked < cardinality(scopes) THEN
+            -- One was pruned just now: nothing would count what is taken.
+            RETURN;
+        END IF;
+    END IF;
+    PERFORM c.state
+       FROM pgtask.circuits c
+      WHERE c.task IN (SELECT j.task FROM pgtask.jobs j WHERE j.id = ANY (allowed)) AND c.state = 'open'
+        AND c.hold_until <= clock_timestamp()
+      ORDER BY c.task
+        FOR UPDATE;
+    allowed := pgtask.within_limits(allowed, most, suspects);
+    IF allowed IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH due AS MATERIALIZED (
+        SELECT j.ctid AS tid
+          FROM pgtask.jobs j
+         WHERE j.id = ANY (allowed) AND j.status = 'pending'
+           FOR UPDATE SKIP LOCKED
+    ), claimed AS (
+        UPDATE pgtask.jobs j
+           SET status = 'running',
+               attempt = j.attempt + 1,
+               worker_id = claim_limited.worker_id,
+               executor = claim_limited.executor,
+               started_at = now()
+         WHERE j.ctid = ANY (ARRAY(SELECT d.tid FROM due d))
+        RETURNING j.id, j.attempt, j.task, j.queue, j.priority, j.payload::text AS payload, j.timeout, j.retry_count,
+                  j.scheduled_at, j.tick_at, j.concurrency_key
+    ), held AS (
+        INSERT INTO pgtask.limit_holds (job_id, attempt, in_queue, queue, concurrency_key)
+        SELECT c.id, c.attempt, q.max_workers IS NOT NULL, c.queue, c.concurrency_key
+          FROM claimed c
+          LEFT JOIN pgtask.queues q ON q.name = c.queue
+         WHERE q.max_workers IS NOT NULL OR c.concurrency_key IS NOT NULL
+    ), taken AS (
+        SELECT gate.scope, gate.name, gate.key, sum(gate.used)::integer AS used, count(*) * min(gate.interval) AS seconds
+          FROM claimed c
+          LEFT JOIN pgtask.queues q ON q.name = c.queue
+          LEFT JOIN pgtask.tasks t ON t.name = c.task
+         CROSS JOIN LATERAL (VALUES ('queue'::pgtask.limit_scope, c.queue, '', q.limited, (q.max_workers IS NOT NULL)::integer,
+                                     q.rate_period / q.rate_limit),
+                                    ('key', c.queue, c.concurrency_key, c.concurrency_key IS NOT NULL, 1, NULL),
+                                    ('task', c.task, '', t.rate_limit IS NOT NULL, 0, t.rate_period / t.rate_limit))
+               AS gate (scope, name, key, applies, used, interval)
+         WHERE gate.applies
+         GROUP BY gate.scope, gate.name, gate.key
+    ), counted AS (
+        UPDATE pgtask.limits l
+           SET used = l.used + t.used,
+               free_at = CASE WHEN t.seconds IS NULL THEN l.free_at
+                              ELSE greatest(l.free_at, clock_timestamp()) + make_interval(secs => t.seconds) END
+          FROM taken t
+         WHERE l.scope = t.scope AND l.name = t.name AND l.key = t.key
+    ), probing AS (
+        UPDATE pgtask.circuits k
+           SET state = 'half_open', changed_at = now(), probe_job_id = c.id, probe_attempt = c.attempt
+          FROM claimed c
+         WHERE k.task = c.task AND k.state = 'open'
+    )
+    SELECT c.id, c.attempt, c.task, c.queue, c.priority, c.payload, c.timeout, c.retry_count, c.scheduled_at, c.tick_at,
+           c.concurrency_key
+      FROM claimed c;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION pgtask.meet_holder(holder bigint, job pgtask.jobs, on_conflict text, max_wait interval) RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, pgtask, pg_temp AS $$
 DECLARE

@@ -233,11 +233,16 @@ class WorkConnection:
 
     def sweep(self, queues: Sequence[str] | None, tasks: list[str]) -> list[LaneRow]:
         """The lanes that hold jobs in these queues (None: all); those of these tasks count for ageing."""
+        return self.survey(queues, tasks)[0]
+
+    def survey(self, queues: Sequence[str] | None, tasks: list[str]) -> tuple[list[LaneRow], list[str] | None]:
+        """The lanes as `sweep` finds them, and the tasks not to be claimed without a look at limits."""
         arguments = {"queues": None if queues is None else list(queues), "tasks": tasks}
         rows = [LaneRow._make(row) for row in self._run(_SWEEP, arguments)]
-        if rows:
-            self.fence.heard(rows[0].instant)
-        return rows
+        gated, lanes = rows[0].gated, [row for row in rows if row.instant is not None]
+        if lanes:
+            self.fence.heard(lanes[0].instant)
+        return lanes, gated
 
     def open_gate(self, seconds: float) -> None:
         """Asks for notifications for so many seconds from now."""

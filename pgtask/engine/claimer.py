@@ -221,14 +221,14 @@ class Claimer:
     def _sweep(self, connection: WorkConnection) -> None:
         self._sweep_wanted = False
         begun = time.monotonic()
-        rows = connection.sweep(self._queues, self._all_tasks)
+        rows, gated = connection.survey(self._queues, self._all_tasks)
         ended = time.monotonic()
         pause = _RESCAN_SHARE * (ended - begun)
         self._sweep_earliest = ended + pause
         self._sweep_at = ended + min(max(pause, _RESCAN_MIN), 1.0)
         dues = [row.due_in for row in rows if row.due_in is not None]
         self._due_at = ended + min(dues) if dues else float("inf")
-        self._gate(rows[0].gated if rows else None)
+        self._gate(gated)
         if self.lanes.update(rows, gated=bool(self._gated)):
             self.hungry = True
 

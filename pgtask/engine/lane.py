@@ -74,7 +74,10 @@ class LimitedLane(Lane):
     had its turn before the others.
     """
 
-    __slots__ = ("_pause", "_wrapped_at", "after_key", "examine", "full", "held_back", "rests_until", "yielded")
+    __slots__ = (
+        *("_barren", "_pause", "_wrap", "_wrapped_at"),
+        *("after_key", "examine", "full", "held_back", "rests_until", "yielded"),
+    )
 
     def __init__(self, key: Key, queue: Queue, kind: Kind) -> None:
         super().__init__(key, queue, kind)
@@ -86,6 +89,11 @@ class LimitedLane(Lane):
         self.rests_until = 0.0
         self._pause = _REST_MIN
         self._wrapped_at = 0.0
+        # Where a claim by keys went from the first key on without finding anything, or would have.
+        self._barren = False
+        # Seconds after which it looks from the beginning again while something is held back. They double as long as
+        # nothing is claimed, so that what lies behind a long line of jobs that may not start is reached.
+        self._wrap = _WRAP_HELD_BACK
 
     def rouse(self) -> None:
         """Ends a rest."""
@@ -100,8 +108,10 @@ class LimitedLane(Lane):
     def start(self) -> Position:
         """Where to look from: now and then from the beginning, for what was passed over."""
         now = time.monotonic()
-        if now - self._wrapped_at > (_WRAP_HELD_BACK if self.held_back else _WRAP):
+        if now - self._wrapped_at > (self._wrap if self.held_back else _WRAP):
             self._wrapped_at = now
+            if self.held_back:
+                self._wrap = min(2 * self._wrap, _WRAP)
             self.held_back = False
             self.watermark = START
         return self.watermark
@@ -114,7 +124,7 @@ class LimitedLane(Lane):
         self.held_back = self.held_back or looked.held_back
         more = looked.examined >= self.examine
         if claimed:
-            self._pause = _REST_MIN
+            self._pause, self._wrap = _REST_MIN, _WRAP_HELD_BACK
             self.examine = max(_EXAMINE_FIRST, min(EXAMINE, 4 * wanted))
         if looked.claimable > claimed:
             self.held_back = True
@@ -133,8 +143,10 @@ class LimitedLane(Lane):
         began, more = self.after_key, served.keys >= KEYS
         self.after_key = served.last_key if more or served.claimable > claimed else ""
         if claimed:
-            self._pause = _REST_MIN
+            self._pause, self._barren = _REST_MIN, False
         if claimed < wanted and served.claimable > claimed:
             self._rest(full=True)
-        elif not claimed and not more and not began:
-            self._rest(full=False)
+        elif not claimed and not more:
+            if self._barren or not began:
+                self._rest(full=False)
+            self._barren = True

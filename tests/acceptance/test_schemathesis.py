@@ -1,10 +1,11 @@
 """The API tried by schemathesis: requests made from its document, those that it permits and those that it forbids.
 
-Here with few examples each. For more, run schemathesis by hand with tests/api/schemathesis.toml, and its phase coverage.
+Here with few examples each. For more, run it by hand with tests/api/schemathesis.toml, and its phase coverage.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -67,7 +68,8 @@ def test_nobody_without_a_token_gets_anywhere(api_servers: Servers, tmp_path: Pa
 
     tried = try_out(server, tmp_path, "--phases", "fuzzing", "--max-examples", "2")
 
-    # Not one request is answered with anything but 401, but for what is for everyone.
-    assert "Traceback" not in server.said()
-    assert '"status": 20' not in server.said()
-    assert tried.returncode in (0, 1), tried.stdout[-20_000:]
+    lines = [json.loads(line) for line in server.said().splitlines() if line.startswith("{")]
+    asked = [line for line in lines if "/api/v1/" in line["message"] and "openapi.json" not in line["message"]]
+    assert len(asked) > 100, tried.stdout[-5000:]
+    # What cannot be found is said to everyone: the document is no secret.
+    assert {line["status"] for line in asked} <= {401, 404, 405}

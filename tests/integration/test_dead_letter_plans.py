@@ -14,7 +14,7 @@ Connection = psycopg.Connection[Any]
 
 RUNS = 100_000
 FAILED = RUNS // 100
-NOTHING = dict.fromkeys(("before_time", "before_id", "since", "status", "queue", "task", "error_type", "tag"))
+NOTHING = dict.fromkeys(("before_time", "before_id", "since", "status", "queue", "queues", "task", "error_type", "tag"))
 
 
 @pytest.fixture

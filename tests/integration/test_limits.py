@@ -361,3 +361,48 @@ def test_a_claimer_looks_at_everything_anew_when_tasks_get_limits_or_lose_them(
         ["t", "u"],
         {Kind.PLAIN: START},
     )
+
+
+# What was found by a review
+
+
+def test_keys_go_on_taking_turns_where_the_queue_is_full(work: Work, narrow: None, connection: Connection) -> None:
+    for key in "abcdef":
+        insert(connection, "t", queue="q", concurrency_key=key, count=2)
+    first, served = keyed(work)
+    assert (len(first), served.last_key) == (3, "c")
+
+    assert keyed(work, served.last_key)[0] == []
+    assert keyed(work, served.last_key)[1].last_key == "c", "it does not begin again with the first"
+
+
+def test_tasks_with_limits_are_told_of_though_nothing_waits(work: Work, connection: Connection) -> None:
+    connection.execute(
+        "INSERT INTO pgtask.tasks (name, queue, rate_limit, rate_period, rate_burst) VALUES ('t', 'q', 1, 60, 1)"
+    )
+
+    assert work.connection.survey(None, TASKS) == ([], ["t"])
+
+    claimer = Claimer(None, TASKS, 1.0, listen=False)
+    assert claimer.look(work.connection, 10) == []
+    assert "t" not in claimer.tasks, "it is not to be claimed by statements that know no limits"
+
+
+def test_a_job_that_may_not_start_holds_up_no_other_of_its_key(work: Work, connection: Connection) -> None:
+    connection.execute("INSERT INTO pgtask.tasks (name, queue) VALUES ('u', 'q')")
+    connection.execute("SELECT pgtask.open_circuit('u')")
+    insert(connection, "u", queue="q", concurrency_key="k")
+    (free_one,) = insert(connection, "t", queue="q", concurrency_key="k")
+
+    claimed, _ = work.connection.claim_keyed("q", 1, "", 100, 10, [*TASKS, "u"])
+    assert [row[0] for row in claimed] == [free_one]
+
+
+def test_a_new_rate_of_a_queue_begins_at_once(work: Work, connection: Connection) -> None:
+    connection.execute("INSERT INTO pgtask.queues (name, rate_limit, rate_period, rate_burst) VALUES ('q', 1, 3600, 1)")
+    insert(connection, "t", queue="q", count=5)
+    assert len(claim(work)) == 1
+    assert claim(work) == []
+
+    connection.execute("UPDATE pgtask.queues SET rate_limit = 100, rate_period = 1, rate_burst = 3 WHERE name = 'q'")
+    assert len(claim(work)) == 3

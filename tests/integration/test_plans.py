@@ -207,6 +207,7 @@ def test_a_heartbeat_finds_each_job_by_its_id(hot: Connection, connection: Conne
     ids = [row[0] for row in connection.execute("SELECT id FROM pgtask.jobs WHERE status = 'running' LIMIT 100")]
     values = {"worker_id": 1, "running": 1, "cpu_percent": 1.0, "rss_bytes": 1, "ids": ids, "attempts": [1] * 100}
     values |= {"tasks": ["t"], "queues": None, "quiet": False, "executors": None, "slots": None}
+    values |= {"completed": 1, "unsuccessful": 0}
 
     plan = explain(hot, "heartbeat", **values)
 

@@ -194,6 +194,18 @@ def test_keys_rest_once_all_were_looked_at_in_vain() -> None:
     assert turn(lanes) == []
 
 
+def test_more_keys_than_one_look_takes_rest_as_well() -> None:
+    lanes = known(row(keyed=True))
+    lane = only(lanes, KEYED)
+    lanes.came_short([lane for lane in lanes.all() if lane.kind is PLAIN])
+
+    for _ in range(2):
+        lanes.served(lane, [], Served("m", KEYS, 0), 10)
+        assert turn(lanes) == [("q", 1, KEYED)]
+        lanes.served(lane, [], Served("z", 3, 0), 10)
+    assert turn(lanes) == []
+
+
 def test_jobs_claimed_within_limits_are_charged_to_their_queue() -> None:
     lanes = known(row("a", limited=True), row("b", limited=True))
     lane = next(lane for lane in lanes.all() if lane.key == ("a", 1))

@@ -2,8 +2,17 @@
 -- from the key after %(after_key)s on, and only then more of each. At most %(keys)s keys are looked at. The last row of the answer
 -- has no task and carries the last key looked at (queue), or the last one served when more was claimable, the number of keys looked
 -- at (attempt) and of jobs found claimable (retry_count).
+-- Jobs of tasks that may not start now are passed over: they are not to hold up others of their key.
 -- Locks: see pgtask.claim_limited. Index: jobs_keyed, twice per key; limits_pkey, once per key.
-WITH RECURSIVE turn AS (
+WITH RECURSIVE shut AS MATERIALIZED (
+    SELECT t.name
+      FROM pgtask.tasks t
+      LEFT JOIN pgtask.limits l ON l.scope = 'task' AND l.name = t.name AND l.key = ''
+      LEFT JOIN pgtask.circuits c ON c.task = t.name
+     WHERE (t.rate_limit IS NOT NULL OR c.state <> 'closed')
+       AND least(pgtask.rate_room(t.rate_limit, t.rate_period, t.rate_burst, l.free_at),
+                 CASE c.state WHEN 'open' THEN coalesce(c.hold_until <= now(), false)::int4 WHEN 'half_open' THEN 0 END) = 0
+), turn AS (
     (SELECT j.concurrency_key, 1 AS place
        FROM pgtask.jobs j
       WHERE j.queue = %(queue)s::text
@@ -41,6 +50,7 @@ WITH RECURSIVE turn AS (
                    AND NOT x.suspect
                    AND (x.start_by IS NULL OR x.start_by > now())
                    AND x.task = ANY (%(tasks)s::text[])
+                   AND NOT x.task = ANY (ARRAY(SELECT s.name FROM shut s))
                  ORDER BY x.scheduled_at, x.id + 0
                  LIMIT greatest(0, least(%(limit)s::int4, coalesce(q.max_workers_per_key, 1) - coalesce(l.used, 0)))) due
      ) j
@@ -53,7 +63,7 @@ SELECT id, attempt, task, queue, priority, payload, timeout, retry_count, schedu
 UNION ALL
 SELECT NULL, (SELECT count(*) FROM turn)::int4, NULL,
        CASE WHEN (SELECT count(*) FROM claimed) < (SELECT count(*) FROM found WHERE nth = 1)
-            THEN (SELECT max(c.concurrency_key) FROM claimed c)
+            THEN coalesce((SELECT max(c.concurrency_key) FROM claimed c), %(after_key)s::text)
             ELSE (SELECT max(t.concurrency_key) FROM turn t)
        END,
        NULL, NULL, NULL, (SELECT count(*) FROM found)::int4, NULL, NULL;

@@ -9,6 +9,7 @@ WITH gated AS MATERIALIZED (
              UNION
             SELECT c.task FROM pgtask.circuits c WHERE c.state <> 'closed') t
 )
+SELECT s.*, g.names AS gated FROM gated g LEFT JOIN (
 SELECT lane.queue, lane.priority, coalesce(q.priority, 0)::int2 AS queue_priority, q.timeout,
        extract(epoch FROM (
            SELECT j.scheduled_at
@@ -28,8 +29,7 @@ SELECT lane.queue, lane.priority, coalesce(q.priority, 0)::int2 AS queue_priorit
                    WHERE k.queue = lane.queue AND k.priority = lane.priority AND k.concurrency_key IS NOT NULL
                    ORDER BY k.concurrency_key
                    LIMIT 1) IS NOT NULL
-            ELSE false END AS keyed,
-       (SELECT g.names FROM gated g) AS gated
+            ELSE false END AS keyed
   FROM (SELECT l.queue, l.priority, count(*) OVER (PARTITION BY l.queue) > 1 AS contested FROM pgtask.lanes l) lane
   LEFT JOIN pgtask.queues q ON q.name = lane.queue
   LEFT JOIN (SELECT CASE WHEN jsonb_typeof(s.value) = 'number' THEN nullif((s.value #>> '{}')::float8, 0) END AS step
@@ -52,4 +52,5 @@ SELECT lane.queue, lane.priority, coalesce(q.priority, 0)::int2 AS queue_priorit
          LIMIT 1
        ) oldest ON true
  WHERE q.paused_at IS NULL
-   AND (%(queues)s::text[] IS NULL OR lane.queue = ANY (%(queues)s::text[]));
+   AND (%(queues)s::text[] IS NULL OR lane.queue = ANY (%(queues)s::text[]))
+) s ON true;
