@@ -149,7 +149,7 @@ TaskName = Annotated[str, Field(min_length=1, max_length=256, pattern=_NO_NUL), 
 Listed = BeforeValidator(_split)
 """Reads a list from text with commas, as in queries."""
 
-JobId = Annotated[int, WHOLE, Field(ge=1, le=2**63 - 1)]
+JobId = Annotated[int, Field(ge=1, le=2**63 - 1), WHOLE]
 """The id of a job."""
 
 Limit = Annotated[int, Field(ge=1, le=1000)]

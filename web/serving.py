@@ -19,9 +19,9 @@ from .fields import WHOLE, Text
 from .problems import Problem
 from .requests import caller, require_queue
 
-WorkerId = Annotated[int, WHOLE, Field(ge=1, le=2**31 - 1)]
-JobId = Annotated[int, WHOLE, Field(ge=1, le=2**63 - 1)]
-Attempt = Annotated[int, WHOLE, Field(ge=1, le=2**31 - 1)]
+WorkerId = Annotated[int, Field(ge=1, le=2**31 - 1), WHOLE]
+JobId = Annotated[int, Field(ge=1, le=2**63 - 1), WHOLE]
+Attempt = Annotated[int, Field(ge=1, le=2**31 - 1), WHOLE]
 
 Short = Annotated[Text, Field(min_length=1, max_length=128)]
 TaskName = Annotated[Text, Field(min_length=1, max_length=256)]

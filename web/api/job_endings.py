@@ -91,7 +91,7 @@ class Line(Body):
 
     message: str
     level: Literal["debug", "info", "warning", "error"] = "info"
-    line: Annotated[int, WHOLE] | None = Field(None, ge=1, le=2**31 - 1)
+    line: Annotated[int, Field(ge=1, le=2**31 - 1), WHOLE] | None = None
     """Its number, by which a line that is sent twice is known; null is the next one."""
 
 

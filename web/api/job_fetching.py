@@ -32,7 +32,7 @@ class Fetch(Body):
     """What a worker takes now."""
 
     worker_id: WorkerId
-    limit: Annotated[int, WHOLE] = Field(1, ge=1, le=1000)
+    limit: Annotated[int, Field(ge=1, le=1000), WHOLE] = 1
     """Jobs at most."""
     queues: list[Short] | None = Field(None, min_length=1, max_length=1000)
     """Of those that it serves; null is all."""

@@ -34,7 +34,7 @@ class TaskDeclaration(Body):
     name: TaskName
     queue: Short = "default"
     priority: Priority = 1
-    max_retries: Annotated[int, WHOLE] | None = Field(None, ge=-1, le=2**31 - 1)
+    max_retries: Annotated[int, Field(ge=-1, le=2**31 - 1), WHOLE] | None = None
     retry_strategy: Literal["fixed", "linear", "exponential"] | None = None
     retry_delay: Duration | None = None
     max_retry_delay: Duration | None = None
@@ -55,7 +55,7 @@ class Registration(Body):
 
     tasks: list[TaskName | TaskDeclaration] = Field(min_length=1, max_length=1000)
     """What it runs. A name alone leaves what is declared of the task as it is."""
-    slots: Annotated[int, WHOLE] = Field(1, ge=1, le=10_000)
+    slots: Annotated[int, Field(ge=1, le=10_000), WHOLE] = 1
     """Jobs that it runs at once. What crashed a process before is only given to workers with one slot."""
     queues: list[Short] | None = Field(None, min_length=1, max_length=1000)
     """Null serves all."""
@@ -64,7 +64,7 @@ class Registration(Body):
     name: Short | None = None
     host: Short | None = None
     """Null: the address that it has here."""
-    pid: Annotated[int, WHOLE] = Field(0, ge=0, le=2**31 - 1)
+    pid: Annotated[int, Field(ge=0, le=2**31 - 1), WHOLE] = 0
     version: Annotated[Text, Field(max_length=128)] = ""
 
 
@@ -94,7 +94,7 @@ class Beat(Body):
     jobs: list[HeldAttempt] = Field(default=[], max_length=10_000)
     cpu_percent: float | None = Field(None, ge=0, le=1e6)
     """Of one core."""
-    rss_bytes: Annotated[int, WHOLE] | None = Field(None, ge=0, le=2**63 - 1)
+    rss_bytes: Annotated[int, Field(ge=0, le=2**63 - 1), WHOLE] | None = None
     quiet: bool = False
     """Whether it takes no more jobs for now."""
 
