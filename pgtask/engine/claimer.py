@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from pgtask.database.claims import START, ClaimedRow, ClaimRequest, Position
@@ -42,6 +42,12 @@ class Rescan:
         """Whether one has begun and not ended."""
         return self._lane is not None
 
+    def keep_to(self, lanes: Iterable[Lane]) -> None:
+        """Leaves out what is not in `lanes`."""
+        kept = set(lanes)
+        while self._lane is not None and self._lane not in kept:
+            self._next_lane()
+
     def begin(self, lanes: Sequence[Lane]) -> None:
         """Starts over all lanes."""
         self._todo = deque(lanes)
@@ -65,6 +71,7 @@ class Rescan:
         if position is None and more:
             # More is claimable here than may be taken at once: the ordinary claim goes on from this place.
             lane.watermark = min(lane.watermark, self._position)
+            lane.giving = True
             self._next_lane()
         elif position is None or not more or position >= lane.watermark:
             self._next_lane()
@@ -204,17 +211,18 @@ class Claimer:
         if now >= self._sweep_at:
             self._sweep(connection)
         lane = self.lanes.unsettled()
+        rows: list[ClaimedRow] = []
         if lane is not None:
             rows = self._settle(connection, lane, limit)
         elif self.rescan.running:
-            rows = self.rescan.step(connection, limit, self.tasks)
+            self.rescan.keep_to(self.lanes.foremost())
+            if self.rescan.running:
+                rows = self.rescan.step(connection, limit, self.tasks)
             if rows:
                 self.wake()
-        else:
-            rows = []
-            if now >= self.rescan.due_at:
-                self._rescan_wanted = False
-                self.rescan.begin([lane for lane in self.lanes.plain() if lane.watermark > START])
+        elif now >= self.rescan.due_at:
+            self._rescan_wanted = False
+            self.rescan.begin([lane for lane in self.lanes.plain() if lane.watermark > START])
         self._rate.count(len(rows))
         return rows
 
@@ -245,9 +253,8 @@ class Claimer:
         rows, position, more = connection.advance(lane.key[0], lane.key[1], lane.watermark, EXAMINE, limit, self.tasks)
         if position is not None:
             self.lanes.reach(lane, position)
-        lane.settled = position is None or not more
-        self.hungry = True
-        self.lanes.refresh()
+        if self.lanes.settle(lane, settled=position is None or not more, giving=position is None and more):
+            self.hungry = True
         return rows
 
     def rest(self, connection: WorkConnection) -> float:

@@ -53,9 +53,12 @@ class Queue:
 
 
 class Lane:
-    """One lane. `rank` sorts it among the lanes of its queue, best first; up to `watermark` all has been looked at."""
+    """One lane. `rank` sorts it among the lanes of its queue, best first; up to `watermark` all has been looked at.
 
-    __slots__ = ("key", "kind", "queue", "rank", "seen_at", "settled", "watermark")
+    `giving` says that the last look brought jobs and left more, or may have.
+    """
+
+    __slots__ = ("giving", "key", "kind", "queue", "rank", "seen_at", "settled", "watermark")
 
     def __init__(self, key: Key, queue: Queue, kind: Kind = Kind.PLAIN) -> None:
         self.key = key
@@ -64,6 +67,7 @@ class Lane:
         self.rank: tuple[float, ...] = ()
         self.watermark = START
         self.settled = True
+        self.giving = False
         self.seen_at = time.monotonic()
 
 

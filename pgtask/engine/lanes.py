@@ -105,9 +105,34 @@ class Lanes:
         self._limited = [lane for lane in self._order if isinstance(lane, LimitedLane)]
         self._tiers = [list(tier) for _, tier in groupby(self._order, key=lambda lane: lane.queue.priority)]
 
+    def foremost(self) -> Iterator[Lane]:
+        """The lanes before which none is known to have more jobs, best first."""
+        for tier in self._tiers:
+            passed: set[Queue] = set()
+            for lane in tier:
+                if lane.queue not in passed:
+                    yield lane
+                    if lane.giving:
+                        passed.add(lane.queue)
+            if passed:
+                return
+
     def unsettled(self) -> Lane | None:
-        """A lane whose watermark has not yet been brought past what is held back in it."""
-        return next((lane for lane in self._order if not lane.settled), None)
+        """A lane whose watermark is not yet past what is held back in it, unless a better one gives jobs."""
+        return next((lane for lane in self.foremost() if not lane.settled), None)
+
+    def settle(self, lane: Lane, *, settled: bool, giving: bool) -> bool:
+        """Learns what a look at a lane not settled brought; returns whether to claim from it now.
+
+        One that was looked at to its end waits for news: a claim would look there for nothing, and if that takes
+        long, unsettle it again.
+        """
+        lane.settled, lane.giving = settled, giving
+        if giving:
+            self._dry.discard(lane)
+        else:
+            self._dry.add(lane)
+        return giving
 
     def all(self) -> list[Lane]:
         """The lanes, best first."""
@@ -179,6 +204,8 @@ class Lanes:
     def came_short(self, lanes: Sequence[Lane]) -> bool:
         """A claim over these lanes brought less than it asked for; returns whether there are others to try."""
         self._dry.update(lanes)
+        for lane in lanes:
+            lane.giving = False
         if len(self._queues) > 1:
             # Those that hold nothing for us must not come first for ever, before others that do.
             last = max(queue.served for queue in self._queues.values())
@@ -247,6 +274,7 @@ class Lanes:
         for (queue, priority), row in last.items():
             lane = self._lanes.get((queue, priority, Kind.PLAIN))
             if lane is not None:
+                lane.giving = True
                 self.reach(lane, Position(row[8], row[0]))
         self.charge(rows)
 

@@ -188,6 +188,27 @@ def test_a_lane_not_yet_settled_is_left_to_those_who_settle_it() -> None:
     assert not lanes.came_short([b])
 
 
+def test_a_lane_is_not_settled_while_a_better_one_gives_jobs() -> None:
+    lanes = known(row("a", 2), row("a", 1), row("b", 1), row("c", 1, rank=-1))
+    high, normal, other, last = lanes.all()
+    for lane in (normal, other, last):
+        lane.settled = False
+
+    lanes.advance([job(1, NOW, "a", 2)])
+    assert list(lanes.foremost()) == [high, other]
+    assert lanes.unsettled() is other
+    other.settled = True
+    lanes.advance([job(2, NOW, "b", 1)])
+    assert lanes.unsettled() is None
+    lanes.came_short([high, other])
+    assert lanes.unsettled() is normal
+    normal.settled = True
+    lanes.advance([job(3, NOW, "a", 1)])
+    assert lanes.unsettled() is None
+    lanes.came_short([normal])
+    assert lanes.unsettled() is last
+
+
 # What sweeps bring
 
 
