@@ -79,7 +79,7 @@ def test_examples_fit_their_operations(api: Api) -> None:
 
 
 def test_objects_are_called_as_clients_made_from_the_document_will_call_them(api: Api) -> None:
-    objects = document(api)["components"]["schemas"]
+    objects = document(api.app)["components"]["schemas"]
 
     assert {"Job", "JobPage", "Queue", "Beat", "BeatAnswer"} <= objects.keys()
     assert [name for name in objects if not re.fullmatch("[A-Z][A-Za-z]+", name) or name.endswith("Shape")] == []
