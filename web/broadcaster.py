@@ -85,6 +85,7 @@ class Broadcaster:
         standing: Snapshot | None = None
         complained = False
         while True:
+            begun = position is not None
             try:
                 news, position, standing = self._look(position, standing)
                 complained = False
@@ -95,9 +96,14 @@ class Broadcaster:
                     log.warning("events are not looked at (%s); trying again", one_line(error))
                 complained = True
             with self._changed:
+                if not begun and position is not None:
+                    # What happened before its first look it tells nobody. So this counts as told and kept no longer:
+                    # streams that have read by then read once more.
+                    self._ring.clear()
+                    self._told += 1
                 self._ring.extend(news)
                 self._told += len(news)
-                if news:
+                if news or not begun:
                     self._changed.notify_all()
                 self._changed.wait_for(lambda: not self._streams, EVERY)
                 if not self._streams:
