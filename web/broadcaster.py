@@ -141,7 +141,8 @@ class Subscription:
         if self._behind:
             # Noted before it reads: what is told from then on is what this may not find.
             page = self._broadcaster.page(self.position)
-            self._behind = len(page) >= _PAGE
+            # A reset comes alone: what is kept after it is on the next page.
+            self._behind = len(page) >= _PAGE or (bool(page) and page[-1].event is None)
             yield from self._fresh(page)
             if page:
                 return

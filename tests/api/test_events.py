@@ -179,6 +179,22 @@ def test_who_cannot_go_on_is_told_so_and_goes_on_from_now(api: Api, connection: 
         assert told.until("job")["id"] == 1
 
 
+def test_who_comes_back_after_events_were_pruned_gets_all_that_is_kept(
+    api: Api, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LONGEST", 10.0)
+    for job in (1, 2, 3):
+        add_run(connection, job)
+    connection.execute("SELECT pgtask.note_pruned(xid, job_id, attempt) FROM pgtask.runs WHERE job_id = 1")
+    connection.execute("DELETE FROM pgtask.runs WHERE job_id = 1")
+
+    with stream(api) as other:
+        other.settle()
+        with stream(api, Last_Event_ID="1-1-0-0") as told:
+            assert told.next()["kind"] == "reset"
+            assert [told.until("job")["id"] for _ in range(2)] == [2, 3]
+
+
 def test_only_what_is_asked_for_is_told(api: Api, connection: Connection) -> None:
     with stream(api, "?job_id=3") as job, stream(api, "?queue=mail") as queue, stream(api, "?task=send") as task:
         add_run(connection, 1)
