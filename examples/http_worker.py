@@ -125,7 +125,9 @@ class Worker:
             time.sleep(LEASE / 3)
             held = [{"id": id, "attempt": attempt} for id, attempt in list(self.jobs)]
             try:
-                told = call("/workers/heartbeat", {"worker_id": self.id, "jobs": held}, patient=False, timeout=LEASE / 3)
+                told = call(
+                    "/workers/heartbeat", {"worker_id": self.id, "jobs": held}, patient=False, timeout=LEASE / 3
+                )
             except Refused as refusal:
                 print(f"worker {self.id}: {refusal}", flush=True)
                 if refusal.status in (404, 410):
