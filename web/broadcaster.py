@@ -39,11 +39,18 @@ class Broadcaster:
         self._running = False
         self._ring: deque[News] = deque(maxlen=KEPT)
         self._told = 0
+        self.closed = False
+
+    def dismiss(self) -> None:
+        """Has all streams end; none is taken in from now on."""
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
 
     def admit(self) -> bool:
         """Takes a stream in, unless there are as many as may be; `release` it in the end."""
         with self._changed:
-            if self._streams >= self._most:
+            if self._streams >= self._most or self.closed:
                 return False
             self._streams += 1
             if not self._running:
@@ -74,7 +81,7 @@ class Broadcaster:
     def wait(self, told: int, seconds: float) -> tuple[int, list[News] | None]:
         """What was told after the so-many-th, waiting for it; None where that is kept no longer."""
         with self._changed:
-            self._changed.wait_for(lambda: self._told > told, seconds)
+            self._changed.wait_for(lambda: self._told > told or self.closed, seconds)
             missing = self._told - told
             if missing > len(self._ring):
                 return self._told, None
