@@ -39,7 +39,8 @@ def ended(connection: Connection, outcome: str, seconds: float, *, final: bool =
         """
         INSERT INTO pgtask.runs (job_id, finished_at, started_at, scheduled_at, created_at, attempt, outcome, status,
                                  priority, final, queue, task)
-        SELECT 1, at, at - make_interval(secs => %(seconds)s), at - make_interval(secs => %(seconds)s), at, 1,
+        SELECT 1, at, at - make_interval(secs => %(seconds)s), at - make_interval(secs => %(seconds)s),
+               CASE WHEN %(final)s THEN at END, 1,
                %(outcome)s::pgtask.run_outcome, %(status)s::pgtask.job_status, 1, %(final)s, 'mail', 'send'
           FROM (SELECT now() - %(age)s::interval AS at) x
         """,
@@ -120,6 +121,26 @@ def test_metrics_count_what_ended(api: Api, connection: Connection) -> None:
         assert value(found, "pgtask_job_duration_seconds_bucket", le=le, **labels) == number
     assert value(found, "pgtask_job_duration_seconds_count", **labels) == 4
     assert value(found, "pgtask_job_duration_seconds_sum", **labels) == pytest.approx(0.02 + 0.2 + 45 + 99999)
+
+
+def test_counters_never_fall(api: Api, connection: Connection) -> None:
+    """A fall is a restart to Prometheus, which would add all that was counted before once more."""
+    ended(connection, "completed", 1)
+    ended(connection, "failed", 2)
+    ended(connection, "failed", 3)
+    statistics.roll_up(connection)
+    before = samples(api)
+
+    connection.execute("DELETE FROM pgtask.runs WHERE outcome = 'completed'")
+    # As a retry by hand does it.
+    connection.execute("UPDATE pgtask.runs SET final = false, status = NULL")
+    statistics.roll_up(connection)
+    api.app.extensions["pgtask.probes"].forget()
+    after = samples(api)
+
+    counted = {key: number for key, number in before.items() if key[0].startswith(("pgtask_jobs_", "pgtask_job_"))}
+    assert counted == {key: after[key] for key in counted}
+    assert value(after, "pgtask_jobs_failed_total", queue="mail", task="send") == 2
 
 
 def test_totals_outlive_the_statistics(api: Api, connection: Connection) -> None:
