@@ -93,6 +93,7 @@ def test_a_server_with_another_schema_is_not_ready(api: Api, connection: Connect
 def test_metrics_are_for_holders_of_a_token(api: Api, database: str) -> None:
     problem(api.anonymous().get("//metrics"), 401, "missing-token")
     problem(api.holder_of(Scope.ENQUEUE).get("//metrics"), 403, "missing-scope")
+    problem(api.holder_of(Scope.READ, queues=["mail"]).get("//metrics"), 403, "limited-token")
 
     opened = create_app(load_settings({"database_url": database, "open_metrics": True}))
     assert opened.test_client().get("/metrics").status_code == 200
@@ -180,6 +181,16 @@ def test_requests_are_counted_by_route(api: Api) -> None:
     assert value(found, "pgtask_http_requests_total", method="GET", route=route, status="404") == 2
     assert value(found, "pgtask_http_requests_total", method="GET", route="none", status="404") == 1
     assert value(found, "pgtask_http_request_duration_seconds_count", method="GET", route=route) == 2
+
+
+def test_methods_that_clients_make_up_are_counted_as_one(api: Api) -> None:
+    for number in range(3):
+        api(f"BREW{number}", "/nowhere")
+
+    found = samples(api)
+
+    assert value(found, "pgtask_http_requests_total", method="other", route="none", status="404") == 3
+    assert not [labels for _, labels in found if dict(labels).get("method", "").startswith("BREW")]
 
 
 def test_the_database_is_measured(api: Api, database: str) -> None:
