@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import trustme
 
-from pgtask.database import webhooks
+from pgtask.database import feed, webhooks
 from pgtask.engine import delivery
 from pgtask.engine import webhooks as engine
 from pgtask.engine.webhooks import Webhooks
@@ -131,6 +131,21 @@ def test_one_that_does_not_answer_holds_up_no_other(site: Site, connection: Conn
         assert [request.path for request in site.requests].count("/slow") == 1
     finally:
         held.set()
+
+
+def test_who_was_served_comes_after_those_who_wait(connection: Connection) -> None:
+    for name in "ab":
+        webhooks.create(connection, name, "http://127.0.0.1/")
+    for job in (1, 2, 3):
+        add_run(connection, job)
+
+    served = []
+    for _ in range(4):
+        [due] = webhooks.due(connection, [], 1)
+        served.append(due.name)
+        webhooks.advance(connection, due, feed.read(connection, due.position, 1)[-1].position, 200)
+
+    assert served == ["a", "b", "a", "b"]
 
 
 @pytest.mark.usefixtures("sender")
