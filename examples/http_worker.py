@@ -90,7 +90,8 @@ class Job:
             # What is no JSON is the job's own failure.
             json.dumps(ending, allow_nan=False)
         except BaseException as error:  # noqa: BLE001 - a task may raise anything
-            outcome = {Cancelled: "cancelled", TimeoutError: "timeout"}.get(type(error), "failed")
+            outcomes: dict[type, str] = {Cancelled: "cancelled", TimeoutError: "timeout"}
+            outcome = outcomes.get(type(error), "failed")
             ending = {"error": str(error), "error_type": type(error).__name__, "outcome": outcome}
             ending["traceback"] = traceback.format_exc()
         ending["seconds"] = time.monotonic() - self.began

@@ -264,6 +264,18 @@ def test_who_answers_byte_by_byte_is_cut_off(site: Site, monkeypatch: pytest.Mon
     assert found.error
 
 
+def test_an_answer_may_take_longer_than_a_connection(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "CONNECT_WITHIN", 0.1)
+
+    def think(handler: Any) -> None:
+        threading.Event().wait(0.5)
+        answer()(handler)
+
+    site.answers["/hook"] = think
+
+    assert delivery.send(url(site), draw_secret(), MESSAGE, LOOPBACK).status == 200
+
+
 def test_an_endless_answer_to_what_went_well_is_not_read(site: Site) -> None:
     site.answers["/hook"] = drip
 
