@@ -29,6 +29,13 @@ class Waiters:
         self._ended: set[int] = set()
         self._pause = FIRST_PAUSE
         self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def dismiss(self) -> None:
+        """Sends those who wait away; nobody waits from now on."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     def wait(self, job_id: int, seconds: float) -> None:
         """Returns when the job is not live, when so many seconds are over, or at once when too many wait already."""
@@ -42,7 +49,7 @@ class Waiters:
             self._start()
             self._changed.notify_all()
             try:
-                self._changed.wait_for(lambda: job_id in self._ended, deadline - time.monotonic())
+                self._changed.wait_for(lambda: job_id in self._ended or self._closed, deadline - time.monotonic())
             finally:
                 self._waiting[job_id] -= 1
                 if not self._waiting[job_id]:

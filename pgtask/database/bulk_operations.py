@@ -198,6 +198,10 @@ def _next(connection: Connection, taken: dict[str, Any]) -> tuple[list[int], Any
     """The ids of the next chunk, and where to go on after them, None at the end."""
     wanted = _of_json(taken["target"], taken["filter"])
     if isinstance(wanted, JobFilter):
+        if wanted.statuses and wanted.statuses <= FINAL:
+            # A job may be older than the operation and have ended since.
+            until, made_at = anchored(wanted).before, taken["created_at"]
+            wanted = replace(wanted, before=made_at if until is None else min(until, made_at))
         before = taken["position"] or taken["bound"] + 1
         ids = listing.find_ids(connection, wanted, before=before, limit=CHUNK)
         return ids, ids[-1] if len(ids) == CHUNK else None

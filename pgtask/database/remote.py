@@ -19,6 +19,7 @@ from pgtask.database.connection import Connection
 from pgtask.database.ownership import Beat, Pair
 from pgtask.database.reading import in_words
 from pgtask.database.work import WorkConnection
+from pgtask.model.errors import WorkerGoneError
 
 _REGISTER = statements.load("register_remote_worker")
 _FIND = statements.load("find_remote_worker")
@@ -128,9 +129,15 @@ class RemoteConnection(WorkConnection):
         return self._connection.transaction()
 
     def note_claim(self, rows: Sequence[ClaimedRow]) -> list[Briefing]:
-        """Notes in the transaction of their claim that the worker is given these jobs."""
+        """Notes in the transaction of their claim that the worker is given these jobs.
+
+        Raises WorkerGoneError when it died since they were claimed: rescue may have looked for its jobs already.
+        """
         arguments = {"ids": [row[0] for row in rows], "attempts": [row[1] for row in rows]}
-        return [Briefing._make(row) for row in self._run(_NOTE_CLAIM, arguments)]
+        briefings = [Briefing._make(row) for row in self._run(_NOTE_CLAIM, arguments)]
+        if not briefings:
+            raise WorkerGoneError(self._identity["worker_id"])
+        return briefings
 
     def beat(
         self,

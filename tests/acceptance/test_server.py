@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psutil
 import psycopg
@@ -24,6 +24,7 @@ from pgtask.database import embedded, migrations, tokens
 from pgtask.model.errors import EmbeddedServerError
 from pgtask.model.token import Scope
 from tests.acceptance.serving import Server, Servers, servers_of
+from tests.rows import insert, number
 from tests.support import eventually
 
 CLIENTS = 6
@@ -174,6 +175,37 @@ def test_a_request_at_hand_is_answered_before_the_server_ends(
 
     assert [answer.status for answer in answers] == [201]
     assert server.process.wait(30) == 0
+
+
+def test_what_only_waits_is_answered_at_once_when_the_server_ends(
+    api_servers: Servers, connection: psycopg.Connection
+) -> None:
+    server = api_servers.start("--processes", "1", PGTASK_GRACE="1000", PGTASK_SERVER_CONNECTIONS="8")
+    [job] = insert(connection, "unknown")
+    worker = server.ask("POST", "/api/v1/workers/register", {"tasks": ["t"]}).json()["worker_id"]
+    fetched: list[Any] = []
+    waited: list[Any] = []
+    fetch = {"worker_id": worker, "wait": 30}
+    threads = [
+        threading.Thread(target=lambda: fetched.append(server.ask("POST", "/api/v1/workers/fetch", fetch))),
+        threading.Thread(target=lambda: waited.append(server.ask("GET", f"/api/v1/jobs/{job}?wait=30"))),
+    ]
+    headers = {"Authorization": f"Bearer {server.token}"}
+    stream = server.pool.request("GET", f"{server.place}/api/v1/events", headers=headers, preload_content=False)
+    parts = stream.stream()
+    assert next(parts)
+    for thread in threads:
+        thread.start()
+    eventually(lambda: number(connection, "SELECT last_value FROM pgtask.idle_until") > 1)
+
+    assert server.terminate() == 0
+
+    # That it was cut off would raise an error.
+    list(parts)
+    for thread in threads:
+        thread.join(30)
+    assert [(answer.status, answer.json()["jobs"]) for answer in fetched] == [(200, [])]
+    assert [(answer.status, answer.json()["status"]) for answer in waited] == [(200, "pending")]
 
 
 def waiting(url: str) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from pgtask.database import ownership
+from pgtask.database.remote import RemoteConnection
 from pgtask.model.token import Scope
 from tests.api.remote import Remote, register
 from tests.api_client import Api, problem
@@ -570,6 +571,46 @@ def test_a_dead_workers_jobs_come_back(api: Api, connection: Connection) -> None
 
     assert runs(connection, id)[0]["outcome"] == "lost"
     assert register(api, "t").one()["attempt"] == 2
+
+
+def test_a_claim_that_outlasts_its_worker_is_undone(
+    api: Api, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server may be stopped between its statements for longer than anyone looks for the jobs of the dead."""
+    [id] = insert(connection, "t")
+    worker = register(api, "t")
+    note = RemoteConnection.note_claim
+
+    def late(self: RemoteConnection, rows: Any) -> Any:
+        assert bury(connection, worker) == []
+        return note(self, rows)
+
+    monkeypatch.setattr(RemoteConnection, "note_claim", late)
+    problem(api.post("/workers/fetch", {"worker_id": worker.id}), 410, "worker-gone")
+    monkeypatch.undo()
+
+    assert live(connection, id)["status"] == "pending"
+    assert register(api, "t").one()["id"] == id
+
+
+def test_a_worker_is_not_declared_dead_while_it_is_given_jobs(
+    api: Api, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert(connection, "t")
+    worker = register(api, "t")
+    note = RemoteConnection.note_claim
+
+    def meanwhile(self: RemoteConnection, rows: Any) -> Any:
+        briefings = note(self, rows)
+        expire(connection, worker.id)
+        assert ownership.bury_dead(connection, add_worker(connection, age=60)) == []
+        return briefings
+
+    monkeypatch.setattr(RemoteConnection, "note_claim", meanwhile)
+    given = worker.one()
+    monkeypatch.undo()
+
+    assert bury(connection, worker) == [(given["id"], 1)]
 
 
 def test_a_completion_from_before_the_death_is_known_after_it(api: Api, connection: Connection) -> None:

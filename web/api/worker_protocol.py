@@ -10,7 +10,7 @@ from pydantic import Field
 from pgtask.database import remote
 from pgtask.database.connection import Connection
 from pgtask.engine import remote_workers
-from pgtask.model.errors import QueueNotFoundError, TaskError
+from pgtask.model.errors import QueueNotFoundError, TaskError, WorkerGoneError
 from pgtask.model.pace import Pace
 from pgtask.model.payload import encode
 from pgtask.model.token import Scope
@@ -20,7 +20,7 @@ from ..document import BASE
 from ..fields import WHOLE, Duration, Priority, Text
 from ..inputs import Body
 from ..requests import caller, require_all_queues, require_queue
-from ..serving import Attempt, JobId, Short, TaskName, WorkerId, counter, gone, live_worker, own_worker, within
+from ..serving import Attempt, JobId, Short, TaskName, WorkerId, counter, live_worker, own_worker, within
 from ..shapes import Shape
 
 section = Section(
@@ -185,7 +185,7 @@ def send_heartbeat(body: Beat) -> dict[str, Any]:
         quiet=body.quiet,
     )
     if not beat.alive:
-        raise gone(worker.id)
+        raise WorkerGoneError(worker.id)
     return {
         "lost": [{"id": id, "attempt": attempt} for id, attempt in beat.lost],
         "cancel": [{"id": id, "attempt": attempt} for id, attempt in beat.cancel],
