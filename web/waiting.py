@@ -20,10 +20,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 class Waiters:
     """Requests that wait for jobs. Each occupies a thread of the server, so only so many may."""
 
-    def __init__(self, pool: Pool, most: int) -> None:
-        """`most` is how many may wait at once."""
+    def __init__(self, pool: Pool, most: int, stopping: threading.Event) -> None:
+        """`most` is how many may wait at once; nobody does when the process is `stopping`."""
         self._pool = pool
         self._most = most
+        self._stopping = stopping
         self._changed = threading.Condition()
         self._waiting: Counter[int] = Counter()
         self._ended: set[int] = set()
@@ -31,7 +32,8 @@ class Waiters:
         self._thread: threading.Thread | None = None
 
     def wait(self, job_id: int, seconds: float) -> None:
-        """Returns when the job is not live, when so many seconds are over, or at once when too many wait already."""
+        """Returns when the job is not live or so many seconds are over; at once when too many wait already, and soon
+        when the process is to end."""
         deadline = time.monotonic() + seconds
         with self._changed:
             if self._waiting.total() >= self._most:
@@ -42,7 +44,9 @@ class Waiters:
             self._start()
             self._changed.notify_all()
             try:
-                self._changed.wait_for(lambda: job_id in self._ended, deadline - time.monotonic())
+                self._changed.wait_for(
+                    lambda: job_id in self._ended or self._stopping.is_set(), deadline - time.monotonic()
+                )
             finally:
                 self._waiting[job_id] -= 1
                 if not self._waiting[job_id]:
@@ -64,7 +68,7 @@ class Waiters:
             ended = wanted - self._live(wanted) if wanted else set()
             with self._changed:
                 self._ended |= {job_id for job_id in ended if job_id in self._waiting}
-                if ended:
+                if ended or self._stopping.is_set():
                     self._changed.notify_all()
                 pause, self._pause = self._pause, min(self._pause * 1.5, LONGEST_PAUSE)
                 self._changed.wait(pause)
