@@ -37,6 +37,7 @@ STARTED_AT = "PGTASK_SERVER_STARTED_AT"
 FRESH = 1.0
 """Seconds that a reading of the database serves those who ask meanwhile."""
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -72,8 +73,10 @@ class Probes:
     def observe(self, status: int, seconds: float) -> None:
         """Counts the request at hand."""
         route = request.url_rule.rule if request.url_rule else "none"
-        self._requests.labels(request.method, route, str(status)).inc()
-        self._latency.labels(request.method, route).observe(seconds)
+        # Anybody may make up methods, and each would be kept for ever.
+        method = request.method if request.method in _METHODS else "other"
+        self._requests.labels(method, route, str(status)).inc()
+        self._latency.labels(method, route).observe(seconds)
 
     def health(self) -> Response:
         """Whether this process answers; never asks the database."""
