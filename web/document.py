@@ -17,6 +17,9 @@ from .inputs import JSON
 from .problems import MEDIA_TYPE
 
 BASE = "/api/v1"
+LONGEST_NAME = 256
+"""Characters of a name in a path: those of tasks may be as long."""
+
 _REFERENCE = "#/components/schemas/{model}"
 # Pydantic's name for Page[XShape].
 _PAGE = re.compile(r"Page_(\w+?)(?:Shape)?_")
@@ -142,7 +145,7 @@ def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
             "required": True,
             "schema": {"type": "integer", "format": "int64", "minimum": 1, "maximum": 2**63 - 1}
             if kind is int
-            else {"type": "string", "minLength": 1, "maxLength": 200},
+            else {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME},
         }
         for name, kind in operation.path_parameters.items()
     ]
