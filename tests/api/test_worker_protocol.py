@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from pgtask.database import ownership
+from pgtask.database import ownership, remote
 from pgtask.database.remote import RemoteConnection
 from pgtask.model.token import Scope
 from tests.api.remote import Remote, register
@@ -591,6 +591,29 @@ def test_a_claim_that_outlasts_its_worker_is_undone(
 
     assert live(connection, id)["status"] == "pending"
     assert register(api, "t").one()["id"] == id
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_server_that_falls_silent_within_a_claim_keeps_nobody_alive(
+    pooled: bool, make_api: Callable[..., Api], database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(remote._SETTINGS, "idle_in_transaction_session_timeout", "100")
+    [id] = insert(connection, "t")
+    api = make_api(database, pooled=pooled)
+    worker = register(api, "t")
+    note = RemoteConnection.note_claim
+
+    def fall_silent(self: RemoteConnection, rows: Any) -> Any:
+        briefings = note(self, rows)
+        expire(connection, worker.id)
+        rescuer = add_worker(connection, age=60)
+        eventually(lambda: ownership.bury_dead(connection, rescuer))
+        return briefings
+
+    monkeypatch.setattr(RemoteConnection, "note_claim", fall_silent)
+    problem(api.post("/workers/fetch", {"worker_id": worker.id}), 503, "database-unavailable")
+
+    assert live(connection, id)["status"] == "pending"
 
 
 def test_a_worker_is_not_declared_dead_while_it_is_given_jobs(
