@@ -31,7 +31,7 @@ _NOTE_HOLDINGS = statements.load("note_holdings")
 _FIND_HELD = statements.load("find_held_jobs")
 _FIND_OWN_RUNS = statements.load("find_own_runs")
 
-# A claim is several round trips. A server that falls silent before the last is not to keep its worker from being buried.
+# A claim is several round trips. A server that falls silent between two is not to keep its worker from being buried.
 _SETTINGS = {"idle_in_transaction_session_timeout": f"{STATEMENT_TIMEOUT * 1000:.0f}"}
 
 EXECUTOR = 1

@@ -305,6 +305,21 @@ def test_a_fetch_that_waits_holds_no_connection(api: Api, connection: Connection
     assert not waiting.is_alive()
 
 
+def test_fetches_do_not_queue_up_behind_one_that_does_not_end(
+    api: Api, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would take up all threads of the server while the database does not answer."""
+    monkeypatch.setattr("pgtask.engine.dispenser.PATIENCE", 0.1)
+    [id] = insert(connection, "t")
+    worker = register(api, "t")
+    dispenser = api.app.extensions["pgtask.counter"]._dispenser((None, ("t",)))
+
+    with dispenser._lock:
+        problem(api.post("/workers/fetch", {"worker_id": worker.id}), 503, "database-unavailable")
+
+    assert worker.one()["id"] == id
+
+
 def test_when_too_many_wait_the_next_one_is_told_to_come_again(api: Api) -> None:
     worker = register(api, "t")
     api.app.extensions["pgtask.counter"]._places = 0
