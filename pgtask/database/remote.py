@@ -150,6 +150,7 @@ class RemoteConnection(WorkConnection):
         cpu_percent: float | None,
         rss_bytes: int | None,
         quiet: bool,
+        counts: tuple[int | None, int | None],
     ) -> tuple[Beat, dict[Pair, bool]]:
         """Renews the lease; returns what became of the attempts named, and which noted ones the worker did not name.
 
@@ -166,6 +167,7 @@ class RemoteConnection(WorkConnection):
             cpu_percent=cpu_percent,
             rss_bytes=rss_bytes,
             quiet=quiet,
+            counts=counts,
         )
         if not beat.alive:
             return beat, {}

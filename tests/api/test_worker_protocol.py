@@ -689,6 +689,15 @@ def test_a_heartbeat_renews_the_lease(api: Api, connection: Connection) -> None:
     assert number(connection, "SELECT extract(epoch FROM expires_at - now()) FROM pgtask.workers") > 30
 
 
+def test_a_heartbeat_tells_how_many_attempts_have_ended(api: Api, connection: Connection) -> None:
+    worker = register(api, "t")
+    worker.beat(completed=7, unsuccessful=2)
+    worker.beat()
+
+    found = row(connection, worker)
+    assert (found["completed"], found["unsuccessful"]) == (7, 2)
+
+
 def test_a_heartbeat_tells_what_is_lost_and_what_to_cancel(api: Api, connection: Connection) -> None:
     lost, cancelled, fine = insert(connection, "t", count=3)
     worker = register(api, "t")
