@@ -32,6 +32,6 @@ def require_match(current: Any) -> None:
     `current` is what a GET would answer; lock what it stands for first. Without If-Match all is well.
     """
     given = request.if_match
-    if not given or given.star_tag or etag_of(current).strip('"') in given:
+    if "If-Match" not in request.headers or given.star_tag or etag_of(current).strip('"') in given:
         return
     raise Problem(412, "changed-meanwhile", "It was changed since you read it. Read it again, then repeat your change.")

@@ -50,7 +50,7 @@ class Dispatcher:
             if query is not None:
                 arguments["query"] = inputs.read_query(query)
             elif request.args:
-                raise Problem(422, "invalid-request", f"/{next(iter(request.args))}: this takes no query.")
+                raise inputs.refused(next(iter(request.args)), "this takes no query")
             if body is not None:
                 arguments["body"] = inputs.read_body(body)
             if "pool" in takes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Container, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -16,7 +17,12 @@ from .inputs import JSON
 from .problems import MEDIA_TYPE
 
 BASE = "/api/v1"
+LONGEST_NAME = 256
+"""Characters of a name in a path: those of tasks may be as long."""
+
 _REFERENCE = "#/components/schemas/{model}"
+# Pydantic's name for Page[XShape].
+_PAGE = re.compile(r"Page_(\w+?)(?:Shape)?_")
 _SCHEME = "token"
 
 # What any operation may answer, whatever it does.
@@ -69,9 +75,13 @@ class _Models:
             [(name, mode, adapter) for name, mode, adapter in adapters],  # type: ignore[misc]
             ref_template=_REFERENCE,
         )
-        self.definitions: dict[str, Any] = shared.get("$defs", {})
+        definitions: dict[str, Any] = shared.get("$defs", {})
+        names = {name: _shown(name, definitions) for name in definitions}
+        self.definitions = {
+            shown: {**_renamed(definitions[name], names), "title": shown} for name, shown in names.items()
+        }
         self._by_kind = {
-            (id(kind), mode): schemas[(str(number), mode)]  # type: ignore[index]
+            (id(kind), mode): _renamed(schemas[(str(number), mode)], names)  # type: ignore[index]
             for number, (kind, mode) in enumerate(wanted)
         }
         self.problem = self.of(problem, "serialization")
@@ -79,6 +89,25 @@ class _Models:
     def of(self, kind: Any, mode: str) -> dict[str, Any]:
         """The schema of a type, mostly a reference."""
         return dict(self._by_kind[(id(kind), mode)])
+
+
+def _shown(name: str, all_names: Container[str]) -> str:
+    """What a model is called in the document: clients that are generated from it have classes of these names."""
+    if (page := _PAGE.fullmatch(name)) is not None:
+        return f"{page[1]}Page"
+    plain = name.removesuffix("Shape")
+    return f"{plain}Answer" if plain != name and plain in all_names else plain
+
+
+def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(schema, list):
+        return [_renamed(part, names) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: _renamed(part, names) for key, part in schema.items()}
+    if isinstance(reference := schema.get("$ref"), str):
+        made["$ref"] = _REFERENCE.format(model=names[reference.rpartition("/")[2]])
+    return made
 
 
 def _operation(operation: Operation, models: _Models) -> dict[str, Any]:
@@ -116,7 +145,7 @@ def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
             "required": True,
             "schema": {"type": "integer", "format": "int64", "minimum": 1, "maximum": 2**63 - 1}
             if kind is int
-            else {"type": "string", "minLength": 1, "maxLength": 200},
+            else {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME},
         }
         for name, kind in operation.path_parameters.items()
     ]

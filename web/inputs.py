@@ -8,7 +8,7 @@ from flask import request
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from werkzeug.exceptions import HTTPException
 
-from .problems import Problem
+from .problems import Problem, pointer_to
 
 JSON = "application/json"
 
@@ -30,9 +30,16 @@ def read_query(model: type[BaseModel]) -> BaseModel:
     values: dict[str, str] = {}
     for name, given in request.args.lists():
         if len(given) > 1:
-            raise Problem(422, "invalid-request", f"/{name}: give it once; several values are separated by commas.")
+            raise refused(name, "give it once; several values are separated by commas")
         values[name] = given[0]
     return model.model_validate_strings(values)
+
+
+def refused(parameter: str, reason: str) -> Problem:
+    """What is wrong with a parameter of the query."""
+    pointer = pointer_to(parameter)
+    errors = [{"pointer": pointer, "detail": f"{reason[0].upper()}{reason[1:]}"}]
+    return Problem(422, "invalid-request", f"{pointer}: {reason}.", {"errors": errors})
 
 
 def read_body(adapter: TypeAdapter[Any]) -> Any:

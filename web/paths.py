@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter, Map
 
-from .document import BASE
+from .document import BASE, LONGEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +33,7 @@ def words_beside(path: str, parameter: str, paths: Iterable[str]) -> list[str]:
 
 
 class Name(BaseConverter):
-    """A name of up to 200 characters, but for words that stand in its place in other paths.
+    """A name of up to 256 characters, but for words that stand in its place in other paths.
 
     What cannot be is not found, with any method: werkzeug's own way out, ValidationError, would say 405 for some.
     """
@@ -47,7 +47,7 @@ class Name(BaseConverter):
     def to_python(self, value: str) -> str:
         """The name in a path."""
         name = unquote(value)
-        if len(name) > 200 or "\0" in name:
+        if len(name) > LONGEST_NAME or "\0" in name:
             raise NotFound
         return name
 

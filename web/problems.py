@@ -116,7 +116,7 @@ def problem_of(error: Exception) -> Problem | None:
 def invalid(error: ValidationError) -> Problem:
     """What is wrong with a request, field by field."""
     found = [
-        {"pointer": "".join(f"/{_escaped(part)}" for part in item["loc"]), "detail": item["msg"]}
+        {"pointer": pointer_to(*item["loc"]), "detail": item["msg"]}
         for item in error.errors(include_url=False, include_context=False, include_input=False)[:50]
     ]
     first = found[0]
@@ -125,8 +125,9 @@ def invalid(error: ValidationError) -> Problem:
     return Problem(422, "invalid-request", f"{where}{first['detail']}.{more}", {"errors": found})
 
 
-def _escaped(part: str | int) -> str:
-    return str(part).replace("~", "~0").replace("/", "~1")
+def pointer_to(*parts: str | int) -> str:
+    """The JSON pointer to a member."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def _of_http(error: HTTPException) -> Problem:

@@ -31,8 +31,8 @@ NAME = "pgtask.counter"
 def new_counter(settings: Settings, url: str) -> Counter:
     """The counter of this process; opens nothing before somebody comes."""
     pool = RemotePool(url, pooled=settings.pooled, most=min(4, settings.server_connections))
-    # Some threads are to be left for those who do not wait.
-    return Counter(pool, settings.poll, listen=settings.listen, places=max(1, settings.server_threads * 3 // 4))
+    # Waits for jobs' ends and streams hold a quarter of the threads each: some must be left for those who do not wait.
+    return Counter(pool, settings.poll, listen=settings.listen, places=max(1, settings.server_threads * 3 // 8))
 
 
 def counter() -> Counter:

@@ -38,7 +38,8 @@ class Waiters:
             self._changed.notify_all()
 
     def wait(self, job_id: int, seconds: float) -> None:
-        """Returns when the job is not live, when so many seconds are over, or at once when too many wait already."""
+        """Returns when the job is not live, so many seconds are over, or the process is to end; at once when too many
+        wait already."""
         deadline = time.monotonic() + seconds
         with self._changed:
             if self._waiting.total() >= self._most:

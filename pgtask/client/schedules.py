@@ -75,9 +75,9 @@ class ScheduleCalls:
         return [self.read_schedule(name) for name in sorted(set(names))]
 
     def _path(self, name: str) -> str:
-        if not name.isdigit():
+        if not name.isdigit() and name != "preview":
             return path_to("schedules", name)
-        # Digits alone would be taken for the number of a schedule.
+        # Digits alone would be taken for the number of a schedule, and /schedules/preview is something else.
         found = all_of(self._transport, "/schedules", ScheduleRecord, search=name)
         return path_to("schedules", next((schedule.id for schedule in found if schedule.name == name), "no " + name))
 

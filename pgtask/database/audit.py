@@ -13,6 +13,7 @@ from pgtask.database import statements
 from pgtask.database.connection import Connection
 from pgtask.database.reading import reading
 from pgtask.model.audit import AuditRecord
+from pgtask.model.redaction import redacted
 
 _WRITE = statements.load("write_audit")
 _LIST = statements.load("list_audit")
@@ -29,13 +30,13 @@ def write(
     details: Mapping[str, Any],
     request_id: str | None,
 ) -> None:
-    """Records a change. `details` are what was asked and, where it matters, what was before."""
+    """Records a change. `details` are what was asked and, where it matters, what was before; secrets are left out."""
     values = {
         "actor": actor,
         "address": address,
         "action": action,
         "subject": subject,
-        "details": json.dumps(dict(details)) if details else None,
+        "details": json.dumps(redacted(dict(details))) if details else None,
         "request_id": request_id,
     }
     connection.execute(_WRITE, values)

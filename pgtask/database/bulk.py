@@ -79,10 +79,7 @@ def delete_jobs(connection: Connection, ids: Sequence[int]) -> list[Answer]:
     Answers `deleted`, or `running` for one that runs and was left alone.
     """
     with in_words(connection), connection.transaction():
-        with connection.cursor(row_factory=tuple_row) as cursor:
-            cursor.execute(_LOCK_KEYS, {"ids": list(ids)})
-            cursor.execute(_LOCK, {"ids": list(ids)})
-            running = {row[0] for row in cursor if row[1] == "running"}
+        running = lock_jobs(connection, ids)
         with connection.cursor(row_factory=scalar_row) as ids_cursor:
             deleted = set(ids_cursor.execute(_DELETE, {"ids": [i for i in ids if i not in running]}))
 
@@ -90,6 +87,14 @@ def delete_jobs(connection: Connection, ids: Sequence[int]) -> list[Answer]:
         return "running" if id in running else "deleted" if id in deleted else None
 
     return [Answer(id, answer(id)) for id in ids]
+
+
+def lock_jobs(connection: Connection, ids: Sequence[int]) -> set[int]:
+    """Keeps live jobs as they are until the caller's transaction ends; returns those that run."""
+    with in_words(connection), connection.cursor(row_factory=tuple_row) as cursor:
+        cursor.execute(_LOCK_KEYS, {"ids": list(ids)})
+        cursor.execute(_LOCK, {"ids": list(ids)})
+        return {row[0] for row in cursor if row[1] == "running"}
 
 
 def seen(connection: Connection, ids: Sequence[int], queues: Collection[str] | None) -> list[int]:

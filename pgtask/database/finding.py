@@ -38,6 +38,8 @@ _KEEP_TO_INDEX = statements.load("keep_to_index")
 
 LIVE = frozenset(JobStatus) - FINAL
 WAITING = LIVE - {JobStatus.RUNNING}
+# What lives has no error yet.
+_WITH_ERROR = FINAL - {JobStatus.COMPLETED}
 
 MOST = 20_000
 """Jobs of a stretch of time that are sorted to find those that ended last; with more of them, a shorter one is read."""
@@ -93,7 +95,7 @@ def arguments(wanted: JobFilter) -> dict[str, Any]:
         "statuses": None,
         "queues": _queues(wanted),
         "not_queues": _names(wanted.not_queue),
-        "tasks": _patterns(wanted.task),
+        **_tasks(wanted),
         "not_tasks": _patterns(wanted.not_task),
         "tags": _names(wanted.tag),
         "not_tags": _names(wanted.not_tag),
@@ -122,20 +124,19 @@ def like(pattern: str) -> str:
 def _by_id(
     connection: Connection, wanted: JobFilter, sort: Sort, values: dict[str, Any], after: int | None, limit: int
 ) -> list[int]:
-    live, ended = wanted.statuses & LIVE, wanted.statuses & FINAL
+    live, ended = _statuses(wanted, LIVE), _statuses(wanted, FINAL)
     newest = sort is Sort.NEWEST
     found = []
-    # What lives has no error yet.
-    if (live or not ended) and wanted.error is None:
+    if live:
         query = _FIND_LIVE if newest else _FIND_OLDEST_LIVE
         if newest and live == {JobStatus.RUNNING}:
             query = _FIND_RUNNING
-        found.append(_ids(connection, query, values | _from(newest, after) | {"statuses": _words(live)}))
-    if ended or not live:
+        found.append(_ids(connection, query, values | _from(newest, after) | {"statuses": _words(live, LIVE)}))
+    if ended:
         query = _FIND_ENDED if newest else _FIND_OLDEST_ENDED
-        if newest and ended and JobStatus.COMPLETED not in ended:
+        if newest and JobStatus.COMPLETED not in ended:
             query = _FIND_UNSUCCESSFUL
-        found.append(_ids(connection, query, values | _from(newest, after) | {"statuses": _words(ended)}))
+        found.append(_ids(connection, query, values | _from(newest, after) | {"statuses": _words(ended, FINAL)}))
     merged = (id for id, _ in groupby(heapq.merge(*found, reverse=newest)))
     return list(islice(merged, limit))
 
@@ -145,14 +146,15 @@ def _from(newest: bool, after: int | None) -> dict[str, Any]:
 
 
 def _waiting(connection: Connection, wanted: JobFilter, values: dict[str, Any], after: Place | None) -> list[Place]:
-    if wanted.error is not None:
+    statuses = _statuses(wanted, WAITING)
+    if not statuses:
         return []
-    if wanted.statuses == {JobStatus.SCHEDULED}:
+    if statuses == {JobStatus.SCHEDULED}:
         # Those that are due stand in front of them.
         due = Place(datetime.now(UTC) - _CLOCKS_APART, 0)
         after = due if after is None else max(after, due)
     values |= {"after_time": after and after.time, "after_id": after and after.id}
-    values["statuses"] = _words(wanted.statuses)
+    values["statuses"] = _words(statuses, WAITING)
     with connection.transaction(force_rollback=True):
         connection.execute(_KEEP_TO_INDEX)
         return list(itertools.starmap(Place, _rows(connection, _FIND_WAITING, values)))
@@ -162,8 +164,11 @@ def _latest_ended(
     connection: Connection, wanted: JobFilter, values: dict[str, Any], after: Place | None, limit: int
 ) -> list[Place]:
     values |= {"before_time": after and after.time, "before_id": after and after.id}
-    values["statuses"] = _words(wanted.statuses)
-    if wanted.statuses and JobStatus.COMPLETED not in wanted.statuses:
+    statuses = _statuses(wanted, FINAL)
+    if not statuses:
+        return []
+    values["statuses"] = _words(statuses, FINAL)
+    if JobStatus.COMPLETED not in statuses:
         return list(itertools.starmap(Place, _rows(connection, _FIND_LATEST_UNSUCCESSFUL, values)))
     # No index has all in this order: stretches of time are read from the end, longer ones where little happened.
     found: list[Place] = []
@@ -193,6 +198,13 @@ def _queues(wanted: JobFilter) -> list[str] | None:
     return sorted(wanted.queues.intersection(named) if named else wanted.queues)
 
 
+def _tasks(wanted: JobFilter) -> dict[str, list[str] | None]:
+    """Names are looked up in an index, patterns cannot be."""
+    if any("*" in name for name in several(wanted.task)):
+        return {"tasks": None, "task_patterns": _patterns(wanted.task)}
+    return {"tasks": _names(wanted.task), "task_patterns": None}
+
+
 def _names(names: Names) -> list[str] | None:
     return list(several(names)) or None
 
@@ -217,8 +229,15 @@ def _object(entries: Iterable[tuple[tuple[str, ...], str]]) -> str:
     return f"{{{','.join(parts)}}}"
 
 
-def _words(statuses: frozenset[JobStatus]) -> list[str] | None:
-    return sorted(status.value for status in statuses) or None
+def _statuses(wanted: JobFilter, among: frozenset[JobStatus]) -> frozenset[JobStatus]:
+    """Which of these a job that matches can have."""
+    if wanted.error is not None:
+        among &= _WITH_ERROR
+    return wanted.statuses & among if wanted.statuses else among
+
+
+def _words(statuses: frozenset[JobStatus], among: frozenset[JobStatus]) -> list[str] | None:
+    return None if statuses == among else sorted(status.value for status in statuses)
 
 
 def _ids(connection: Connection, query: bytes, values: dict[str, Any]) -> list[int]:

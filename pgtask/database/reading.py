@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,9 @@ _LIMIT = statements.load("limit_reading")
 
 READ_TIMEOUT = 5.0
 
+_SURELY_FINITE = 300
+"""Bytes of JSON below which no number is beyond floats, as PostgreSQL writes all digits of each."""
+
 # Where connections lead to: one that is lost cannot be asked any more, and asking each time costs as much as a
 # statement.
 _dsns: WeakKeyDictionary[Connection, str] = WeakKeyDictionary()
@@ -37,9 +41,16 @@ def job_cursor(connection: Connection) -> psycopg.Cursor[JobRecord]:
     return cursor
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:20]}… is larger than any float")
+    return number
+
+
 def _decode(data: str | bytes) -> Any:
     try:
-        return json.loads(data)
+        return json.loads(data) if len(data) < _SURELY_FINITE else json.loads(data, parse_float=_finite)
     except (ValueError, RecursionError):
         return bytes(data).decode() if not isinstance(data, str) else data
 

@@ -7,77 +7,24 @@ claims and rescan have found nothing, until a notification, the next due time or
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
-from pgtask.database.claims import START, ClaimedRow, ClaimRequest, Position
+from pgtask.database.claims import START, ClaimedRow, ClaimRequest
 from pgtask.database.work import WorkConnection
 from pgtask.engine.lane import EXAMINE, KEYS, Kind, Lane, LimitedLane
 from pgtask.engine.lanes import Lanes
+from pgtask.engine.rescan import Rescan
 
 # A claim that takes this long and finds little has stepped over rows that others hold back; see advance_lane.sql.
 _SLOW_CLAIM = 0.02
-_RESCAN_SHARE = 40
-_RESCAN_MIN, _RESCAN_MAX = 0.25, 5.0
+_SWEEP_SHARE = 40
+_SWEEP_MIN, _SWEEP_MAX = 0.25, 1.0
 _SWEEP_OVERDUE = 1.0
 _BUSY_RATE = 300
 _BUSY_POLL, _BUSY_PATIENCE = 0.003, 0.2
 # The gate stays open longer than a rest lasts, so that it never closes on a sleeper.
 _GATE_MARGIN = 1.0
-
-
-class Rescan:
-    """A look at everything behind the watermarks, a stretch at a time, for what became claimable there unnoticed."""
-
-    def __init__(self) -> None:
-        self.due_at = 0.0
-        self._lane: Lane | None = None
-        self._todo: deque[Lane] = deque()
-        self._position: Position = START
-        self._spent = 0.0
-
-    @property
-    def running(self) -> bool:
-        """Whether one has begun and not ended."""
-        return self._lane is not None
-
-    def keep_to(self, lanes: Iterable[Lane]) -> None:
-        """Leaves out what is not in `lanes`."""
-        kept = set(lanes)
-        while self._lane is not None and self._lane not in kept:
-            self._next_lane()
-
-    def begin(self, lanes: Sequence[Lane]) -> None:
-        """Starts over all lanes."""
-        self._todo = deque(lanes)
-        self._spent = 0.0
-        self._next_lane()
-
-    def _next_lane(self) -> None:
-        self._position = START
-        self._lane = self._todo.popleft() if self._todo else None
-        if self._lane is None:
-            pause = min(max(_RESCAN_SHARE * self._spent, _RESCAN_MIN), _RESCAN_MAX)
-            self.due_at = time.monotonic() + pause
-
-    def step(self, connection: WorkConnection, limit: int, tasks: list[str]) -> list[ClaimedRow]:
-        """Looks at the next stretch and claims what it finds."""
-        lane = self._lane
-        assert lane is not None
-        begun = time.monotonic()
-        rows, position, more = connection.advance(lane.key[0], lane.key[1], self._position, EXAMINE, limit, tasks)
-        self._spent += time.monotonic() - begun
-        if position is None and more:
-            # More is claimable here than may be taken at once: the ordinary claim goes on from this place.
-            lane.watermark = min(lane.watermark, self._position)
-            lane.giving = True
-            self._next_lane()
-        elif position is None or not more or position >= lane.watermark:
-            self._next_lane()
-        else:
-            self._position = position
-        return rows
 
 
 class Claimer:
@@ -231,9 +178,9 @@ class Claimer:
         begun = time.monotonic()
         rows, gated = connection.survey(self._queues, self._all_tasks)
         ended = time.monotonic()
-        pause = _RESCAN_SHARE * (ended - begun)
+        pause = _SWEEP_SHARE * (ended - begun)
         self._sweep_earliest = ended + pause
-        self._sweep_at = ended + min(max(pause, _RESCAN_MIN), 1.0)
+        self._sweep_at = ended + min(max(pause, _SWEEP_MIN), _SWEEP_MAX)
         dues = [row.due_in for row in rows if row.due_in is not None]
         self._due_at = ended + min(dues) if dues else float("inf")
         self._gate(gated)

@@ -6,7 +6,7 @@ import random
 import time
 from enum import IntEnum
 
-from pgtask.database.claims import START, Looked, Position, Served
+from pgtask.database.claims import START, LaneRow, Looked, Position, Served
 
 Key = tuple[str, int]
 
@@ -35,6 +35,20 @@ class Kind(IntEnum):
     def alone(self) -> bool:
         """Whether a claim takes one such lane and no other."""
         return self is Kind.KEYED
+
+    def apart(self, other: Kind) -> bool:
+        """Whether one claim cannot take lanes of both kinds."""
+        return other.alone or (self is Kind.PLAIN) != (other is Kind.PLAIN)
+
+    @classmethod
+    def of(cls, row: LaneRow, *, gated: bool) -> list[Kind]:
+        """How the jobs of a queue and priority are claimed; with `gated`, some tasks have limits."""
+        kinds = [cls.LIMITED] if row.limited else [cls.PLAIN]
+        if gated and not row.limited:
+            kinds.append(cls.GATED)
+        if row.keyed:
+            kinds.append(cls.KEYED)
+        return kinds
 
 
 class Queue:

@@ -73,7 +73,7 @@ class Lanes:
                 news = True
             queue.weight = row.weight
             queue.timeout = row.timeout
-            for kind in _kinds(row, gated):
+            for kind in Kind.of(row, gated=gated):
                 lane = self._lanes.get((row.queue, row.priority, kind))
                 if lane is None:
                     made = Lane if kind is Kind.PLAIN else LimitedLane
@@ -122,16 +122,10 @@ class Lanes:
         return next((lane for lane in self.foremost() if not lane.settled), None)
 
     def settle(self, lane: Lane, *, settled: bool, giving: bool) -> bool:
-        """Learns what a look at a lane not settled brought; returns whether to claim from it now.
-
-        One that was looked at to its end waits for news: a claim would look there for nothing, and if that takes
-        long, unsettle it again.
-        """
+        """Learns what a look at a lane not settled brought; returns whether to claim from it now."""
+        # One that was looked at to its end waits for news: a claim that finds nothing slowly would unsettle it again.
         lane.settled, lane.giving = settled, giving
-        if giving:
-            self._dry.discard(lane)
-        else:
-            self._dry.add(lane)
+        (self._dry.discard if giving else self._dry.add)(lane)
         return giving
 
     def all(self) -> list[Lane]:
@@ -241,7 +235,7 @@ class Lanes:
             if isinstance(lane, LimitedLane) and lane.yielded:
                 waiting.append(lane)
                 continue
-            if picked and (lane.kind.alone or _apart(lane, picked[0])):
+            if picked and (lane.kind.alone or lane.kind.apart(picked[0].kind)):
                 break
             picked.append(lane)
             if lane.kind.alone or len(picked) == LANES_PER_CLAIM:
@@ -304,17 +298,3 @@ class Lanes:
             lane = self._lanes.get((queue, priority, kind))
             if lane is not None and lane.watermark.time >= instant:
                 lane.watermark = Position(instant - SLACK, 0)
-
-
-def _kinds(row: LaneRow, gated: bool) -> list[Kind]:
-    kinds = [Kind.LIMITED] if row.limited else [Kind.PLAIN]
-    if gated and not row.limited:
-        kinds.append(Kind.GATED)
-    if row.keyed:
-        kinds.append(Kind.KEYED)
-    return kinds
-
-
-def _apart(lane: Lane, other: Lane) -> bool:
-    """Whether one claim cannot take both."""
-    return other.kind.alone or (lane.kind is Kind.PLAIN) != (other.kind is Kind.PLAIN)

@@ -19,6 +19,8 @@ INDEXES = frozenset(
             "runs_job_id",
             "runs_finished_at",
             "runs_unsuccessful",
+            "runs_names",
+            "runs_tags",
         ),
         *("job_logs_pkey", "job_logs_logged_at", "tasks_pkey", "queues_pkey", "workers_pkey", "leader_pkey"),
         *("settings_pkey", "stats_minute_pkey"),

@@ -1,4 +1,7 @@
-"""Transactional effects exist exactly for completed attempts, whatever dies and whenever."""
+"""Transactional effects exist exactly for completed attempts, whatever dies and whenever.
+
+With PGTASK_LONG_KILLS set 200 processes are killed.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,8 @@ from tests.checker import check
 from tests.scene import Entry, Scene
 from tests.support import eventually
 
-ROUNDS = 200
-RESTART_EVERY = 40
+LONG = bool(os.environ.get("PGTASK_LONG_KILLS"))
+ROUNDS, RESTART_EVERY = (200, 40) if LONG else (40, 20)
 APP = "tests.acceptance.apps.transactional"
 # At least so many jobs wait, so that each kill hits something.
 BACKLOG = 200

@@ -22,7 +22,7 @@ def test_each_ended_job_arrives_though_the_sender_is_killed(make_worker: Make, c
     allow_loopback(connection)
     with serving() as site:
         secret = webhooks.create(connection, "w", f"http://127.0.0.1:{site.port}/")
-        workers = {worker.ready(): worker for worker in (make_worker(), make_worker())}
+        workers = {worker.ready(): worker for worker in (make_worker(lease=3.0), make_worker(lease=3.0))}
         jobs = insert(connection, "quick", count=200)
         eventually(lambda: len(site.requests) >= 20, 30)
 

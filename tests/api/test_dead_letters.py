@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
+from pgtask.web.cursors import write_cursor
 
 from pgtask.model.token import Scope
 from tests.api_client import Api, problem
@@ -39,6 +40,7 @@ def test_dead_letters_are_listed_page_by_page(api: Api, connection: Connection) 
 
     assert sorted(seen) == made
     problem(api.get("/dead-letters?cursor=x"), 422, "invalid-cursor")
+    assert sorted(ids(api.get(f"/dead-letters?cursor={write_cursor(2**63 - 1, 1)}"))) == made, "beyond all dates"
 
 
 def test_dead_letters_are_filtered(api: Api, connection: Connection) -> None:

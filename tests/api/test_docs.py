@@ -78,6 +78,14 @@ def test_examples_fit_their_operations(api: Api) -> None:
     assert answer.status_code == 201, answer.data
 
 
+def test_objects_are_called_as_clients_made_from_the_document_will_call_them(api: Api) -> None:
+    objects = document(api.app)["components"]["schemas"]
+
+    assert {"Job", "JobPage", "Queue", "Beat", "BeatAnswer"} <= objects.keys()
+    assert [name for name in objects if not re.fullmatch("[A-Z][A-Za-z]+", name) or name.endswith("Shape")] == []
+    assert {name: made["title"] for name, made in objects.items()} == {name: name for name in objects}
+
+
 def test_below_a_prefix_links_keep_to_it(api: Api) -> None:
     text = api.app.test_client().get(
         "/api/docs", headers={"X-Forwarded-Prefix": "/queue"}, environ_base={"REMOTE_ADDR": ""}

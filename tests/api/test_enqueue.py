@@ -311,6 +311,11 @@ def test_a_token_for_some_queues_puts_jobs_in_those_alone(api: Api, connection: 
     problem(limited.post("/jobs", {"task": "mail.send", "payload": payload, "queue": "x"}), 403, "limited-token")
     problem(limited.post("/jobs", {"task": "other.send", "payload": payload}), 403, "limited-token")
     held = problem(limited.post("/jobs", {"task": "echo", "queue": "mail", "unique_key": "k"}), 409, "unique-conflict")
+    once = {"task": "echo", "queue": "mail", "unique_key": "k", "on_conflict": "error"}
+    for answer in (limited.post("/jobs", once), limited.post("/jobs/bulk", {"jobs": [once]})):
+        refused = problem(answer, 409, "unique-conflict")
+        assert refused["detail"] == held["detail"], "it does not tell which job"
+        assert "job_id" not in refused
     for body in (
         {"task": "other.send", "payloads": [payload]},
         {"jobs": [{"task": "echo", "queue": "mail"}, {"task": "other.send", "payload": payload}]},

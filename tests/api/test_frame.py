@@ -65,7 +65,7 @@ def test_what_is_not_there_is_a_problem(api: Api, path: str) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
 def test_a_name_that_cannot_be_is_not_there_by_any_method(api: Api, method: str) -> None:
-    problem(api(method, f"/queues/{'q' * 201}", None if method in {"GET", "DELETE"} else {}), 404, "not-found")
+    problem(api(method, f"/queues/{'q' * 257}", None if method in {"GET", "DELETE"} else {}), 404, "not-found")
 
 
 def test_a_word_with_a_path_of_its_own_is_no_name(api: Api) -> None:
@@ -83,7 +83,10 @@ def test_a_method_that_is_not_offered_is_a_problem(api: Api) -> None:
 
 
 def test_a_query_that_is_not_known_is_refused(api: Api) -> None:
-    assert "/colour" in problem(api.get("/jobs/1?colour=red"), 422, "invalid-request")["detail"]
+    for place in ("/jobs/1", "/jobs", "/me", "/queues"):
+        refused = problem(api.get(f"{place}?colour=red"), 422, "invalid-request")
+        assert [error["pointer"] for error in refused["errors"]] == ["/colour"], place
+    assert problem(api.get("/jobs?limit=1&limit=2"), 422, "invalid-request")["errors"][0]["pointer"] == "/limit"
 
 
 def test_a_request_keeps_its_own_id(api: Api) -> None:

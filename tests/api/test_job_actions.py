@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from pgtask.model.token import Scope
 from tests.api_client import Api, problem
+from tests.audited import last_audited
 from tests.command_line import add_run
 from tests.rows import ago, insert, job, live, runs
 from tests.support import eventually
@@ -117,6 +118,34 @@ def test_a_stale_change_is_refused(api: Api, connection: psycopg.Connection) -> 
     problem(api.delete(f"/jobs/{id}", headers={"If-Match": tag}), 412, "changed-meanwhile")
 
     assert live(connection, id)["priority"] == 2
+
+
+def test_an_if_match_without_a_tag_fits_nothing(api: Api, connection: psycopg.Connection) -> None:
+    [id] = insert(connection, "echo")
+
+    problem(patch(api, id, {"priority": 3}, If_Match=""), 412, "changed-meanwhile")
+    assert patch(api, id, {"priority": 3}, If_Match="*").status_code == 200
+
+
+def test_a_job_that_changes_while_it_is_to_be_deleted_stays(
+    api: Api, database: str, connection: psycopg.Connection
+) -> None:
+    [id] = insert(connection, "echo")
+    tag = api.get(f"/jobs/{id}").headers["ETag"]
+    with psycopg.connect(database) as change:
+        change.execute("UPDATE pgtask.jobs SET priority = 3 WHERE id = %s", [id])
+
+        answers: list[Any] = []
+        thread = threading.Thread(target=lambda: answers.append(api.delete(f"/jobs/{id}", headers={"If-Match": tag})))
+        thread.start()
+        eventually(
+            lambda: connection.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchone()
+        )
+        change.commit()
+        thread.join()
+
+    problem(answers[0], 412, "changed-meanwhile")
+    assert live(connection, id)["priority"] == 3
 
 
 def test_a_job_is_not_moved_into_a_full_queue(api: Api, connection: psycopg.Connection) -> None:
@@ -242,7 +271,27 @@ def test_changes_are_audited(api: Api, connection: psycopg.Connection) -> None:
 
     actions = ["edit_job", "run_job_now", "cancel_job", "retry_job", "delete_job"]
     assert [(action, subject) for action, subject, _ in rows] == [(action, str(id)) for action in actions]
-    assert rows[0][2] == {"before": {"priority": 1}, "changed": ["priority"]}
+    assert rows[0][2] == {"before": {"priority": 1}, "after": {"priority": 2}}
+
+
+def test_the_audit_of_a_changed_payload_holds_no_secrets(api: Api, connection: psycopg.Connection) -> None:
+    before = {"to": "a@b.c", "smtp": {"Password": "hunter2", "url": "smtp://me:hunter2@host/"}, "max_tokens": 5}
+    [id] = insert(connection, "echo", payload=before)
+    patch(api, id, {"payload": {"to": "d@e.f", "headers": [{"X-Api-Key": "hunter2"}], "secrets": ["hunter2"]}})
+
+    details = last_audited(connection).details
+    assert details is not None
+
+    assert details["before"]["payload"] == {
+        "to": "a@b.c",
+        "smtp": {"Password": "[hidden]", "url": "smtp://me:[hidden]@host/"},
+        "max_tokens": 5,
+    }
+    assert details["after"]["payload"] == {
+        "to": "d@e.f",
+        "headers": [{"X-Api-Key": "[hidden]"}],
+        "secrets": "[hidden]",
+    }
 
 
 def test_a_claim_under_way_is_waited_for(api: Api, database: str, connection: psycopg.Connection) -> None:

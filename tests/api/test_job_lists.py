@@ -199,3 +199,13 @@ def test_a_search_that_takes_too_long_says_to_narrow_it(api: Api, monkeypatch: p
 def test_the_document_stays_valid(api: Api) -> None:
     validate(document(api.app))
     assert len({tag["name"] for tag in document(api.app)["tags"]}) == len(document(api.app)["tags"])
+
+
+def test_a_number_beyond_floats_is_shown_as_json_all_the_same(api: Api, connection: psycopg.Connection) -> None:
+    large = f"1{'0' * 320}.5"
+    [id] = insert(connection, "echo")
+    connection.execute("UPDATE pgtask.jobs SET payload = %s::text::jsonb", [f'{{"n": {large}}}'])
+
+    for text in (api.get(f"/jobs/{id}").text, api.get("/jobs?include=payload").text):
+        assert "Infinity" not in text
+        assert large in text

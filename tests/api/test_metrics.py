@@ -174,12 +174,15 @@ def test_requests_are_counted_by_route(api: Api) -> None:
     for _ in range(2):
         api.get("/jobs/1")
     api.get("/nowhere")
+    for number in range(3):
+        api(f"MADE-UP-{number}", "//api/v1/jobs")
 
     found = samples(api)
 
     route = "/api/v1/jobs/<number:id>"
     assert value(found, "pgtask_http_requests_total", method="GET", route=route, status="404") == 2
     assert value(found, "pgtask_http_requests_total", method="GET", route="none", status="404") == 1
+    assert value(found, "pgtask_http_requests_total", method="other", route="none", status="405") == 3
     assert value(found, "pgtask_http_request_duration_seconds_count", method="GET", route=route) == 2
 
 

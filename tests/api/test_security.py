@@ -186,6 +186,8 @@ def test_s10_pages_of_other_origins_are_kept_out_unless_listed(database: str) ->
         assert yes.status_code == 204
         assert yes.headers["Access-Control-Allow-Origin"] == "https://ops.example.com"
         assert "Authorization" in yes.headers["Access-Control-Allow-Headers"]
+        used = {method.upper() for methods in document(api.app)["paths"].values() for method in methods}
+        assert used == set(yes.headers["Access-Control-Allow-Methods"].split(", "))
         assert "Access-Control-Allow-Credentials" not in yes.headers
         for origin in ("https://evil.example", "null", "https://ops.example.com.evil.example"):
             no = api("OPTIONS", "//api/v1/tokens", headers=asking | {"Origin": origin})

@@ -190,3 +190,10 @@ def test_reading_is_not_changing(api: Api, task: str) -> None:
     problem(reader.delete(f"/task-types/{task}/rate-limit"), 403, "missing-scope")
     problem(reader.post(f"/task-types/{task}/open", {}), 403, "missing-scope")
     problem(reader.post(f"/task-types/{task}/close"), 403, "missing-scope")
+
+
+def test_a_task_with_the_longest_name_is_found(api: Api, connection: psycopg.Connection) -> None:
+    name = "t" * 256
+    register(connection, name)
+
+    assert api.get(f"/task-types/{name}").get_json()["name"] == name

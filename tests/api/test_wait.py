@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from pgtask.web.waiting import Waiters
 
-from tests.api_client import Api, problem
+from tests.api_client import Api, made_api, problem
 from tests.command_line import add_run
 from tests.rows import insert, number
 from tests.support import eventually
@@ -106,3 +106,27 @@ def test_no_request_waits_for_ever(wait: str, api: Api, connection: psycopg.Conn
     [id] = insert(connection, "echo")
 
     problem(api.get(f"/jobs/{id}?wait={wait}"), 422, "invalid-request")
+
+
+def test_who_waits_is_answered_when_the_server_is_to_end(
+    api: Api, connection: psycopg.Connection, threads: ThreadPoolExecutor
+) -> None:
+    [id] = insert(connection, "echo")
+    requests = asked(threads, api, id, 2)
+
+    api.app.extensions["pgtask.waiters"].dismiss()
+
+    assert [request.result(30)["status"] for request in requests] == ["pending"] * 2
+
+
+@pytest.mark.parametrize("count", [4, 8, 16, 64])
+def test_what_takes_long_leaves_threads_for_the_rest(count: int, database: str) -> None:
+    api = made_api(database, server_threads=count)
+    extensions = api.app.extensions
+    try:
+        waits, streams = extensions["pgtask.waiters"]._most, extensions["pgtask.broadcaster"]._most
+        assert min(waits, streams, extensions["pgtask.counter"]._places) > 0
+        assert waits + streams + extensions["pgtask.counter"]._places < count
+    finally:
+        extensions["pgtask.counter"].close()
+        extensions["pgtask"].close()

@@ -21,6 +21,7 @@ from pgtask import JobFailedError, JobNotFoundError, NotAllowedError, PayloadErr
 from pgtask.client import Client
 from pgtask.database.jobs import read
 from pgtask.model.errors import ConfigurationError, QueueNotFoundError, ServerUnavailableError
+from pgtask.model.schedule import Schedule
 from pgtask.model.token import Scope
 from tests.command_line import add_live_worker, add_run, run
 from tests.rows import insert
@@ -106,14 +107,18 @@ def test_pages_are_read_to_the_end(client: Client, connection: Connection, monke
 
 
 def test_a_schedule_is_changed_by_its_name_though_that_is_a_number(client: Client, connection: Connection) -> None:
-    from pgtask.model.schedule import Schedule
-
     client.create_schedule(Schedule(name="other", expression="@hourly", task="echo"))
     number = str(client.read_schedule("other").id)
     client.create_schedule(Schedule(name=number, expression="@daily", task="echo", payload='{"a": 1}'))
     client.set_schedule(number, {"task": "sleep"})
     assert client.read_schedule(number).task == "sleep"
     assert client.read_schedule("other").task == "echo"
+
+
+def test_a_schedule_is_changed_though_its_name_is_a_word_of_the_api(client: Client) -> None:
+    client.create_schedule(Schedule(name="preview", expression="@hourly", task="echo"))
+    client.set_schedule("preview", {"task": "sleep"})
+    assert client.read_schedule("preview").task == "sleep"
 
 
 # Commands that read, once there are jobs, queues, schedules, tasks and workers to show.

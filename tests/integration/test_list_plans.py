@@ -30,10 +30,14 @@ def full(connection: Connection) -> Connection:
     connection.execute(
         """
         INSERT INTO pgtask.runs (job_id, finished_at, started_at, created_at, scheduled_at, claims, outcome, status,
-                                 priority, final, queue, task)
+                                 priority, final, queue, task, unique_key, scoped_key, concurrency_key, worker_id,
+                                 error_type, tags)
         SELECT n, now() - (%(rows)s - n) * interval '1 s', now(), now(), now(), 1, 'completed',
                (CASE WHEN n %% 100 = 0 THEN 'failed' ELSE 'completed' END)::pgtask.job_status,
-               1, true, 'q' || n %% 10, 't'
+               1, true, 'q' || n %% 10, CASE n WHEN 70 THEN 'rare' ELSE 't' END,
+               CASE WHEN n %% 2 = 0 THEN 'key ' || n END, CASE WHEN n %% 2 = 1 THEN 'key ' || n END,
+               'concurrency ' || n, CASE n WHEN 70 THEN 5 ELSE 6 END,
+               CASE n WHEN 100 THEN 'RareError' END, CASE WHEN n %% 9 = 0 THEN ARRAY['tag ' || n] END
           FROM generate_series(1, %(rows)s) n
         """,
         {"rows": ROWS},
@@ -44,6 +48,28 @@ def full(connection: Connection) -> Connection:
     connection.execute("VACUUM ANALYZE pgtask.runs")
     connection.execute("VACUUM ANALYZE pgtask.jobs")
     return connection
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many blocks each statement that finds jobs looks at."""
+    read: list[int] = []
+
+    def explained(connection: Connection, query: bytes, values: dict[str, Any]) -> None:
+        row = connection.execute(b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + query, values, prepare=False).fetchone()
+        assert row is not None
+        plan = row[0][0]["Plan"]
+        read.append(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+    for name in ("_ids", "_rows"):
+        fetch = getattr(finding, name)
+
+        def both(connection: Connection, query: bytes, values: dict[str, Any], fetch: Any = fetch) -> Any:
+            explained(connection, query, values)
+            return fetch(connection, query, values)
+
+        monkeypatch.setattr(finding, name, both)
+    return read
 
 
 @pytest.mark.parametrize(
@@ -62,31 +88,29 @@ def full(connection: Connection) -> Connection:
         (Sort.SCHEDULED, "queue:q3"),
     ],
 )
-def test_a_page_reads_next_to_nothing(
-    full: Connection, monkeypatch: pytest.MonkeyPatch, sort: Sort, search: str
-) -> None:
-    read: list[int] = []
-
-    def explained(connection: Connection, query: bytes, values: dict[str, Any]) -> None:
-        row = connection.execute(b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + query, values, prepare=False).fetchone()
-        assert row is not None
-        plan = row[0][0]["Plan"]
-        read.append(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
-
-    for name in ("_ids", "_rows"):
-        fetch = getattr(finding, name)
-
-        def both(connection: Connection, query: bytes, values: dict[str, Any], fetch: Any = fetch) -> Any:
-            explained(connection, query, values)
-            return fetch(connection, query, values)
-
-        monkeypatch.setattr(finding, name, both)
+def test_a_page_reads_next_to_nothing(full: Connection, read: list[int], sort: Sort, search: str) -> None:
     with reading(full):
         found = find(full, parse_search(search), sort=sort, limit=51)
 
     assert len(found) == 51
     # All of either table is more, and all rows by an index are thousands.
     assert sum(read) < 400
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        *("task:rare", "queue:nothing", "worker:5", 'tag:"tag 1800"', "error:RareError", "error:NoError"),
+        *('unique_key:"key 2000"', 'unique_key:"key 2001"', 'concurrency_key:"concurrency 2000"'),
+    ],
+)
+def test_what_is_rare_is_found_without_reading_the_history(full: Connection, read: list[int], search: str) -> None:
+    with reading(full):
+        found = find(full, parse_search(f"{search} status:completed,failed"), limit=51)
+
+    assert len(found) == ("no" not in search.lower())
+    # All that failed is 200 blocks, all of the history 357 or, by an index, thousands.
+    assert sum(read) < 250
 
 
 def conditions(name: str) -> set[str]:

@@ -24,6 +24,7 @@ section = Section(
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = (datetime(9999, 12, 29, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 
 Pattern = Annotated[Text, Field(min_length=1, max_length=200)]
 
@@ -80,9 +81,8 @@ def list_dead_letters(connection: Connection, query: DeadLetterListQuery) -> dic
     before = None
     if query.cursor is not None:
         microseconds, id = read_cursor(query.cursor, 2)
-        before = Position(
-            datetime.fromtimestamp(microseconds // 10**6, UTC).replace(microsecond=microseconds % 10**6), id
-        )
+        # A cursor that somebody made up may lie beyond what a date can be.
+        before = Position(_EPOCH + timedelta(microseconds=min(microseconds, _LATEST)), id)
     page = dead_letters.list_dead_letters(connection, query.wanted(), before=before, limit=query.limit)
     cursor = None
     if page.next is not None:

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from flask import current_app, request
 
-from pgtask.database import requesting
+from pgtask.database import bulk, requesting
 from pgtask.database.connection import Connection
 from pgtask.database.requesting import Auditor, HeldError
 from pgtask.database.schemas import Schemas
-from pgtask.model.errors import DeadlineError, PayloadError, PgTaskError
+from pgtask.model.errors import DeadlineError, PayloadError, PgTaskError, UniqueConflictError
 from pgtask.model.payload import encode
 from pgtask.model.request import JobRequest
 from pgtask.model.serialise import job_as_json
@@ -76,10 +76,14 @@ def enqueue_job(connection: Connection, body: NewJob) -> Answer:
     if exact.may_round(data):
         payload = exact.member_text(data.decode(), "payload") or payload
     job = JobRequest(body.name, payload, body.options())
-    with _undone_if_hidden(connection):
-        made = requesting.enqueue(connection, job, body.payload, _auditor("enqueue_job"))
-        if not caller().sees(made.job.queue):
-            raise _hidden(made.job.queue, created=made.answer == "created")
+    try:
+        with _undone_if_hidden(connection):
+            made = requesting.enqueue(connection, job, body.payload, _auditor("enqueue_job"))
+            if not caller().sees(made.job.queue):
+                raise _hidden(made.job.queue, created=made.answer == "created")
+    except UniqueConflictError as error:
+        _require_seen(connection, error)
+        raise
     content = job_as_json(made.job) | {"answer": made.answer}
     created = made.answer == "created"
     return Answer(content, 201 if created else 200, {"Location": f"/api/v1/jobs/{made.job.id}"} if created else {})
@@ -105,6 +109,7 @@ def enqueue_jobs(connection: Connection, body: NewJobs) -> dict[str, Any]:
         try:
             made = requesting.enqueue_many(connection, requests, _auditor("enqueue_jobs"))
         except HeldError as error:
+            _require_seen(connection, error)
             place = f"/{'jobs' if body.jobs else 'payloads'}/{error.position}"
             raise _at(place, 409, "unique-conflict", error, job_id=error.job_id) from error
         if limited:
@@ -177,7 +182,7 @@ def _auditor(action: str) -> Auditor:
 def require_own_queue(queue: str | None) -> None:
     """Raises Problem 403 where the caller may not put jobs into a queue."""
     if queue is not None and not caller().sees(queue):
-        raise _hidden(queue, created=True)
+        raise _not_own(queue)
 
 
 def _undone_if_hidden(connection: Connection) -> AbstractContextManager[Any]:
@@ -191,9 +196,19 @@ def _at(pointer: str, status: int, kind: str, error: PgTaskError, **more: Any) -
     return Problem(status, kind, f"{pointer}: {error}", more | {"errors": errors})
 
 
+def _require_seen(connection: Connection, error: UniqueConflictError) -> None:
+    """Raises Problem 409, which does not say which job holds the key, where the caller may not see that job."""
+    if not bulk.seen(connection, [error.job_id], caller().queues):
+        raise _hidden("", created=False) from None
+
+
+def _not_own(queue: str) -> Problem:
+    detail = f"This token is limited to some queues, and '{queue}' is none of them. Nothing was changed."
+    return Problem(403, "limited-token", detail)
+
+
 def _hidden(queue: str, *, created: bool) -> Problem:
     if created:
-        detail = f"This token is limited to some queues, and '{queue}' is none of them. Nothing was enqueued."
-        return Problem(403, "limited-token", detail)
+        return _not_own(queue)
     detail = "A job in a queue that this token may not see holds a unique key. Nothing was enqueued."
     return Problem(409, "unique-conflict", detail)

@@ -19,7 +19,7 @@ from ..conditional import require_match
 from ..contract import Section
 from ..fields import Duration, Priority
 from ..inputs import Body
-from ..requests import note, require_queue
+from ..requests import note, note_change, require_queue
 from ..shapes import JobShape
 from .enqueue import check_payload, require_own_queue
 from .job_fields import QueueName, Retries, Tags, TimeLimit, When, never_both
@@ -87,9 +87,9 @@ def edit_job(connection: Connection, id: int, body: JobChanges) -> dict[str, Any
         data = request.get_data(cache=True)
         if exact.may_round(data):
             changes["payload"] = exact.member_text(data.decode(), "payload")
-    before = job_as_json(job)
-    note(id, before={name: before[name] for name in changes if name in before}, changed=sorted(changes))
-    return job_as_json(editing.edit(connection, job, changes))
+    before, after = job_as_json(job), job_as_json(editing.edit(connection, job, changes))
+    note_change(str(id), before, {name: after[name] for name in editing.EDITABLE})
+    return after
 
 
 @section.post(
@@ -99,8 +99,9 @@ def run_job_now(connection: Connection, id: int) -> dict[str, Any]:
     """Make a job that waits due now."""
     _found(connection, id)
     job = editing.lock(connection, id)
-    note(id, before={"scheduled_at": job_as_json(job)["scheduled_at"]})
-    return job_as_json(editing.run_now(connection, job))
+    after = job_as_json(editing.run_now(connection, job))
+    note_change(str(id), job_as_json(job), {"scheduled_at": after["scheduled_at"]})
+    return after
 
 
 @section.post(
@@ -130,6 +131,8 @@ def delete_job(connection: Connection, id: int) -> None:
 
     One that runs has to be cancelled first.
     """
+    _found(connection, id)
+    bulk.lock_jobs(connection, [id])
     job = _found(connection, id)
     require_match(job_as_json(job))
     [answer] = bulk.delete_jobs(connection, [id])

@@ -18,7 +18,7 @@ from pgtask.model.status import PRIORITIES, JobStatus, parse_priority
 
 from ..contract import Answer, Section
 from ..fields import Instant, Listed, Text
-from ..inputs import Query
+from ..inputs import Query, refused
 from ..requests import caller
 from ..shapes import JobShape, Page
 from . import jobs
@@ -91,7 +91,7 @@ class JobQuery(Query):
     def _check(self) -> JobQuery:
         for name in self.model_extra or ():
             if not name.startswith(_PAYLOAD):
-                raise ValueError(f"{name} is no parameter of this list")
+                raise refused(name, "this list has no such parameter")
         if self.task and self.type:
             raise ValueError("task and type are the same: give one")
         for priority in self.priority:

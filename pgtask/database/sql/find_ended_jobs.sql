@@ -1,5 +1,6 @@
 -- The ids of ended jobs that match, newest first; a filter that is NULL matches all. Takes no locks.
--- Index: runs_job_id backwards, merged over the partitions; since and until keep out partitions, and runs_finished_at within.
+-- Index: runs_job_id backwards, merged over the partitions; since and until keep out partitions, and runs_finished_at within;
+-- runs_names and runs_tags for what is rare.
 SELECT r.job_id
   FROM pgtask.runs r
  WHERE r.final
@@ -8,7 +9,8 @@ SELECT r.job_id
    AND (%(statuses)s::pgtask.job_status[] IS NULL OR r.status = ANY (%(statuses)s::pgtask.job_status[]))
    AND (%(queues)s::text[] IS NULL OR r.queue = ANY (%(queues)s::text[]))
    AND (%(not_queues)s::text[] IS NULL OR r.queue <> ALL (%(not_queues)s::text[]))
-   AND (%(tasks)s::text[] IS NULL OR r.task LIKE ANY (%(tasks)s::text[]))
+   AND (%(tasks)s::text[] IS NULL OR r.task = ANY (%(tasks)s::text[]))
+   AND (%(task_patterns)s::text[] IS NULL OR r.task LIKE ANY (%(task_patterns)s::text[]))
    AND (%(not_tasks)s::text[] IS NULL OR r.task NOT LIKE ALL (%(not_tasks)s::text[]))
    AND (%(tags)s::text[] IS NULL OR r.tags && %(tags)s::text[])
    AND (%(not_tags)s::text[] IS NULL OR (r.tags && %(not_tags)s::text[]) IS NOT TRUE)
@@ -18,7 +20,8 @@ SELECT r.job_id
         OR r.schedule_id = ANY (ARRAY(SELECT s.id FROM pgtask.schedules s WHERE s.name = ANY (%(schedules)s::text[]))))
    AND (%(errors)s::text[] IS NULL OR r.error_type LIKE ANY (%(errors)s::text[]))
    AND (%(not_errors)s::text[] IS NULL OR (r.error_type LIKE ANY (%(not_errors)s::text[])) IS NOT TRUE)
-   AND (%(unique_keys)s::text[] IS NULL OR coalesce(r.unique_key, r.scoped_key) = ANY (%(unique_keys)s::text[]))
+   AND (%(unique_keys)s::text[] IS NULL
+        OR r.unique_key = ANY (%(unique_keys)s::text[]) OR r.scoped_key = ANY (%(unique_keys)s::text[]))
    AND (%(concurrency_keys)s::text[] IS NULL OR r.concurrency_key = ANY (%(concurrency_keys)s::text[]))
    AND (%(created_after)s::timestamptz IS NULL OR r.created_at >= %(created_after)s::timestamptz)
    AND (%(created_before)s::timestamptz IS NULL OR r.created_at < %(created_before)s::timestamptz)

@@ -1,0 +1,1 @@
+DROP INDEX pgtask.runs_names, pgtask.runs_tags;
