@@ -56,7 +56,7 @@ class Job {
     Object.assign(this, given);
     this.owner = { worker_id: workerId, attempt: this.attempt };
     this.key = `${this.id}/${this.attempt}`;
-    this.lost = false;
+    this.lost = this.completed = false;
     this.stopper = new AbortController();
     this.signal = this.stopper.signal;
     if (given.cancel) this.stop(new Cancelled("it was asked to stop"));
@@ -100,7 +100,10 @@ class Job {
       clearTimeout(timer);
     }
     try {
-      if (!this.lost) await this.tell(what, { ...ending, seconds: (performance.now() - began) / 1000 });
+      if (!this.lost) {
+        const told = await this.tell(what, { ...ending, seconds: (performance.now() - began) / 1000 });
+        this.completed = told.outcome === "completed";
+      }
     } catch (error) {
       console.log(`job ${this.id}: ${error.message}`);
       if ([400, 413, 422].includes(error.status)) {
@@ -119,6 +122,7 @@ class Worker {
   async register() {
     const about = { tasks: Object.keys(TASKS), slots: SLOTS, lease: LEASE, pid: process.pid, host: hostname() };
     this.id = (await call("/workers/register", about)).worker_id;
+    this.counts = { completed: 0, unsuccessful: 0 };
     console.log(`worker ${this.id} ready`);
   }
 
@@ -127,7 +131,8 @@ class Worker {
     const jobs = [...this.jobs.values()].map(({ id, attempt }) => ({ id, attempt }));
     let told;
     try {
-      told = await call("/workers/heartbeat", { worker_id: this.id, jobs }, { patient: false, timeout: LEASE / 3 });
+      const about = { worker_id: this.id, jobs, ...this.counts };
+      told = await call("/workers/heartbeat", about, { patient: false, timeout: LEASE / 3 });
     } catch (error) {
       console.log(`worker ${this.id}: ${error.message}`);
       if ([404, 410].includes(error.status)) await this.beginAnew();
@@ -175,7 +180,11 @@ class Worker {
       job
         .run()
         .catch((error) => console.log(`job ${job.id}: ${error.message}`))
-        .finally(() => (this.jobs.delete(job.key), this.ended()));
+        .finally(() => {
+          this.counts[job.completed ? "completed" : "unsuccessful"] += 1;
+          this.jobs.delete(job.key);
+          this.ended();
+        });
     }
     if (!this.stopping.signal.aborted) await sleep(1000 * (told ? told.fetch_again_in : 1));
   }

@@ -64,7 +64,7 @@ class Job:
         self.payload, self.retry_count, self.timeout = given["payload"], given["retry_count"], given["timeout"]
         self.key = {"worker_id": worker_id, "attempt": self.attempt}
         self.began = time.monotonic()
-        self.cancel, self.lost = given["cancel"], False
+        self.cancel, self.lost, self.completed = given["cancel"], False, False
 
     def check(self) -> None:
         """To be called now and then: ends a job that was cancelled, lost, or has run for too long."""
@@ -97,7 +97,8 @@ class Job:
         ending["seconds"] = time.monotonic() - self.began
         try:
             if not self.lost:
-                self.tell("complete" if "result" in ending else "fail", **ending)
+                told = self.tell("complete" if "result" in ending else "fail", **ending)
+                self.completed = told["outcome"] == "completed"
         except Refused as refusal:
             print(f"job {self.id}: {refusal}", flush=True)
             if refusal.status in (400, 413, 422):
@@ -113,11 +114,14 @@ class Worker:
         self.ended = threading.Event()
         self.stopping = threading.Event()
         self.fetching = False
+        self.counting = threading.Lock()
+        self.completed = self.unsuccessful = 0
 
     def register(self) -> None:
         """Becomes a worker, with an id that is new."""
         about = {"tasks": list(TASKS), "slots": SLOTS, "lease": LEASE, "pid": os.getpid(), "host": socket.gethostname()}
         self.id = call("/workers/register", about)["worker_id"]
+        self.completed = self.unsuccessful = 0
         print(f"worker {self.id} ready", flush=True)
 
     def live(self) -> None:
@@ -125,10 +129,9 @@ class Worker:
         while True:
             time.sleep(LEASE / 3)
             held = [{"id": id, "attempt": attempt} for id, attempt in list(self.jobs)]
+            about = {"jobs": held, "completed": self.completed, "unsuccessful": self.unsuccessful}
             try:
-                told = call(
-                    "/workers/heartbeat", {"worker_id": self.id, "jobs": held}, patient=False, timeout=LEASE / 3
-                )
+                told = call("/workers/heartbeat", {"worker_id": self.id} | about, patient=False, timeout=LEASE / 3)
             except Refused as refusal:
                 print(f"worker {self.id}: {refusal}", flush=True)
                 if refusal.status in (404, 410):
@@ -195,6 +198,9 @@ class Worker:
         try:
             job.run()
         finally:
+            with self.counting:
+                self.completed += job.completed
+                self.unsuccessful += not job.completed
             del self.jobs[job.id, job.attempt]
             self.ended.set()
 

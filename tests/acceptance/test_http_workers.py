@@ -158,6 +158,8 @@ def test_jobs_are_run_retried_and_time_out(kind: str, start: Start, connection: 
     assert ended(connection, hopeless)["traceback"]
     assert ended(connection, slow)["outcome"] == "timeout"
     assert {run["worker_id"] for run in runs(connection, flaky)} == {id}
+    counted = "SELECT completed, unsuccessful FROM pgtask.workers"
+    eventually(lambda: connection.execute(counted).fetchall() == [(2, 4)], PATIENCE)
 
 
 @each_kind

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from pgtask.database import ownership
+from pgtask.database import ownership, remote
 from pgtask.database.remote import RemoteConnection
 from pgtask.model.token import Scope
 from tests.api.remote import Remote, register
@@ -305,6 +305,21 @@ def test_a_fetch_that_waits_holds_no_connection(api: Api, connection: Connection
     assert not waiting.is_alive()
 
 
+def test_fetches_do_not_queue_up_behind_one_that_does_not_end(
+    api: Api, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would take up all threads of the server while the database does not answer."""
+    monkeypatch.setattr("pgtask.engine.dispenser.PATIENCE", 0.1)
+    [id] = insert(connection, "t")
+    worker = register(api, "t")
+    dispenser = api.app.extensions["pgtask.counter"]._dispenser((None, ("t",)))
+
+    with dispenser._lock:
+        problem(api.post("/workers/fetch", {"worker_id": worker.id}), 503, "database-unavailable")
+
+    assert worker.one()["id"] == id
+
+
 def test_when_too_many_wait_the_next_one_is_told_to_come_again(api: Api) -> None:
     worker = register(api, "t")
     api.app.extensions["pgtask.counter"]._places = 0
@@ -593,6 +608,29 @@ def test_a_claim_that_outlasts_its_worker_is_undone(
     assert register(api, "t").one()["id"] == id
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_server_that_falls_silent_within_a_claim_keeps_nobody_alive(
+    pooled: bool, make_api: Callable[..., Api], database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(remote._SETTINGS, "idle_in_transaction_session_timeout", "100")
+    [id] = insert(connection, "t")
+    api = make_api(database, pooled=pooled)
+    worker = register(api, "t")
+    note = RemoteConnection.note_claim
+
+    def fall_silent(self: RemoteConnection, rows: Any) -> Any:
+        briefings = note(self, rows)
+        expire(connection, worker.id)
+        rescuer = add_worker(connection, age=60)
+        eventually(lambda: ownership.bury_dead(connection, rescuer))
+        return briefings
+
+    monkeypatch.setattr(RemoteConnection, "note_claim", fall_silent)
+    problem(api.post("/workers/fetch", {"worker_id": worker.id}), 503, "database-unavailable")
+
+    assert live(connection, id)["status"] == "pending"
+
+
 def test_a_worker_is_not_declared_dead_while_it_is_given_jobs(
     api: Api, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -649,6 +687,15 @@ def test_a_heartbeat_renews_the_lease(api: Api, connection: Connection) -> None:
     assert (found["cpu_percent"], found["rss_bytes"], found["running"]) == (12.5, 1000, 1)
     assert found["quiet_at"] is not None
     assert number(connection, "SELECT extract(epoch FROM expires_at - now()) FROM pgtask.workers") > 30
+
+
+def test_a_heartbeat_tells_how_many_attempts_have_ended(api: Api, connection: Connection) -> None:
+    worker = register(api, "t")
+    worker.beat(completed=7, unsuccessful=2)
+    worker.beat()
+
+    found = row(connection, worker)
+    assert (found["completed"], found["unsuccessful"]) == (7, 2)
 
 
 def test_a_heartbeat_tells_what_is_lost_and_what_to_cancel(api: Api, connection: Connection) -> None:

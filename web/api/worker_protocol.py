@@ -97,6 +97,10 @@ class Beat(Body):
     rss_bytes: Annotated[int, Field(ge=0, le=2**50), WHOLE] | None = None
     quiet: bool = False
     """Whether it takes no more jobs for now."""
+    completed: Annotated[int, Field(ge=0, le=2**63 - 1), WHOLE] | None = None
+    """Attempts that have completed there since it registered, for the metrics; null leaves what it told before."""
+    unsuccessful: Annotated[int, Field(ge=0, le=2**63 - 1), WHOLE] | None = None
+    """Attempts that have ended otherwise."""
 
 
 class AttemptShape(Shape):
@@ -183,6 +187,7 @@ def send_heartbeat(body: Beat) -> dict[str, Any]:
         cpu_percent=body.cpu_percent,
         rss_bytes=body.rss_bytes,
         quiet=body.quiet,
+        counts=(body.completed, body.unsuccessful),
     )
     if not beat.alive:
         raise WorkerGoneError(worker.id)
