@@ -39,6 +39,7 @@ class Broadcaster:
         self._running = False
         self._ring: deque[News] = deque(maxlen=KEPT)
         self._told = 0
+        self.closed = False
 
     def admit(self) -> bool:
         """Takes a stream in, unless there are as many as may be; `release` it in the end."""
@@ -55,6 +56,12 @@ class Broadcaster:
         """Says that a stream has ended."""
         with self._changed:
             self._streams -= 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Ends all streams, as the process is about to end."""
+        with self._changed:
+            self.closed = True
             self._changed.notify_all()
 
     def subscribe(self, after: str | None) -> Subscription:
@@ -74,7 +81,7 @@ class Broadcaster:
     def wait(self, told: int, seconds: float) -> tuple[int, list[News] | None]:
         """What was told after the so-many-th, waiting for it; None where that is kept no longer."""
         with self._changed:
-            self._changed.wait_for(lambda: self._told > told, seconds)
+            self._changed.wait_for(lambda: self.closed or self._told > told, seconds)
             missing = self._told - told
             if missing > len(self._ring):
                 return self._told, None

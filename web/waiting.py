@@ -29,12 +29,16 @@ class Waiters:
         self._ended: set[int] = set()
         self._pause = FIRST_PAUSE
         self._thread: threading.Thread | None = None
+        self._closed = False
 
     def wait(self, job_id: int, seconds: float) -> None:
-        """Returns when the job is not live, when so many seconds are over, or at once when too many wait already."""
+        """Returns when the job is not live, when so many seconds are over, or at once when too many wait already.
+
+        After `close` nobody waits.
+        """
         deadline = time.monotonic() + seconds
         with self._changed:
-            if self._waiting.total() >= self._most:
+            if self._closed or self._waiting.total() >= self._most:
                 return
             self._waiting[job_id] += 1
             self._ended.discard(job_id)
@@ -42,12 +46,18 @@ class Waiters:
             self._start()
             self._changed.notify_all()
             try:
-                self._changed.wait_for(lambda: job_id in self._ended, deadline - time.monotonic())
+                self._changed.wait_for(lambda: self._closed or job_id in self._ended, deadline - time.monotonic())
             finally:
                 self._waiting[job_id] -= 1
                 if not self._waiting[job_id]:
                     del self._waiting[job_id]
                     self._ended.discard(job_id)
+
+    def close(self) -> None:
+        """Lets all who wait go, as the process is about to end."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     def _start(self) -> None:
         if self._thread is None or not self._thread.is_alive():

@@ -97,7 +97,7 @@ def stream_events(pool: Pool, query: EventsQuery) -> Response:  # noqa: ARG001 -
     `job`: an attempt has ended. None is skipped: its `id` is a position, from which a client that comes back goes on.
     `reset`: that cannot be done, as the position is too old or of another database; read anew what you show.
     `job.started`, `job.progress`, `queue.changed`, `worker.changed`: noticed once a second, and missed if shorter.
-    A stream ends after five minutes.
+    A stream ends after five minutes, and when the server stops.
     """
     broadcaster: Broadcaster = current_app.extensions["pgtask.broadcaster"]
     if not broadcaster.admit():
@@ -111,18 +111,18 @@ def stream_events(pool: Pool, query: EventsQuery) -> Response:  # noqa: ARG001 -
     except BaseException:
         broadcaster.release()
         raise
-    sent = _stream(subscription, _Wanted(query, caller()), lost=not known)
+    sent = _stream(broadcaster, subscription, _Wanted(query, caller()), lost=not known)
     response = Response(sent, content_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
     response.call_on_close(broadcaster.release)
     return response
 
 
-def _stream(subscription: Subscription, wanted: _Wanted, *, lost: bool) -> Iterator[str]:
+def _stream(broadcaster: Broadcaster, subscription: Subscription, wanted: _Wanted, *, lost: bool) -> Iterator[str]:
     deadline = time.monotonic() + LONGEST
     yield "retry: 2000\n\n"
     if lost:
         yield _written(FeedEvent(subscription.position, None, "This is no position of the feed."))
-    while (left := deadline - time.monotonic()) > 0:
+    while not broadcaster.closed and (left := deadline - time.monotonic()) > 0:
         silent = True
         try:
             for news in subscription.news(min(KEEP_ALIVE, left)):
