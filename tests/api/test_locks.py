@@ -1,4 +1,4 @@
-"""What others have locked, for however long: a request waits a moment, and is then told to come back."""
+"""A database that cannot do its work: a request waits a moment for what is locked, and is then told to come back."""
 
 from __future__ import annotations
 
@@ -50,6 +50,19 @@ def test_a_request_with_a_key_that_another_works_on_is_told_so(hasty: Api, datab
     problem(refused, 409, "request-in-progress")
     assert refused.headers["Retry-After"] == "1"
     assert hasty.post("/jobs", {"task": "echo"}, headers={"Idempotency-Key": "k"}).status_code == 201
+
+
+def test_a_full_disk_is_no_fault_of_the_request(api: Api, connection: psycopg.Connection) -> None:
+    connection.execute(
+        "CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$"
+    )
+    connection.execute("CREATE TRIGGER fill BEFORE INSERT ON pgtask.jobs EXECUTE FUNCTION fill()")
+
+    refused = api.post("/jobs", {"task": "echo"})
+
+    assert "No space left" in problem(refused, 503, "database-unavailable")["detail"]
+    assert refused.headers["Retry-After"] == "2"
 
 
 def test_a_token_is_good_while_somebody_holds_its_row(api: Api, database: str) -> None:
