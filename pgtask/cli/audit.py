@@ -9,10 +9,9 @@ from typing import Any
 import click
 
 from pgtask.cli import parameters
-from pgtask.cli.context import connected, note
+from pgtask.cli.context import note, operations
 from pgtask.cli.output import Column, json_option, on_terminal, print_json, print_table
 from pgtask.cli.text import instant, relative
-from pgtask.database import audit as stored
 from pgtask.model.audit import AuditRecord
 from pgtask.model.serialise import page_as_json, record_as_json
 
@@ -59,11 +58,10 @@ def list_audit(
 
     In a pipe the columns are: id, at, actor, address, action, subject, details, request_id.
     """
-    with connected() as connection:
-        found = stored.list_audit(
-            connection, actor=actor, action=action, subject=subject, since=since, before=before, limit=limit + 1
+    with operations() as doing:
+        shown, cursor = doing.list_audit(
+            actor=actor, action=action, subject=subject, since=since, before=before, limit=limit
         )
-    shown, cursor = found[:limit], str(found[limit - 1].id) if len(found) > limit else None
     if json_output:
         print_json(page_as_json([record_as_json(change) for change in shown], cursor))
         return

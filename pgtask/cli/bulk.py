@@ -8,11 +8,10 @@ import time
 import click
 
 from pgtask.cli import parameters
-from pgtask.cli.context import connected, note
+from pgtask.cli.context import note, operations
 from pgtask.cli.errors import DONE, FAILED
 from pgtask.cli.output import Column, json_option, on_terminal, print_fields, print_json, print_table
 from pgtask.cli.text import instant, relative
-from pgtask.database import bulk_operations
 from pgtask.model.bulk_operation import BulkOperation
 from pgtask.model.serialise import page_as_json, record_as_json
 from pgtask.model.wording import DASH, plural
@@ -56,17 +55,15 @@ def bulk() -> None:
 
 @bulk.command("list")
 @click.option("--before", type=parameters.positive, metavar="ID", help="Go on below this operation.")
-@click.option("-n", "--limit", type=parameters.positive, metavar="NUMBER", default="50", help="At most so many; 50.")
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=50, metavar="NUMBER", help="At most so many; 50.")
 @json_option
 def list_operations(before: int | None, limit: int, json_output: bool) -> None:
     """List operations, the latest first.
 
     In a pipe the columns are: id, status, action, target, processed/matched, created_at, created_by, filter.
     """
-    with connected() as connection:
-        found = bulk_operations.list_operations(connection, before=before, limit=limit + 1)
-    shown = found[:limit]
-    cursor = str(shown[-1].id) if len(found) > limit else None
+    with operations() as doing:
+        shown, cursor = doing.list_bulk_operations(before=before, limit=limit)
     if json_output:
         print_json(page_as_json([record_as_json(operation) for operation in shown], cursor))
         return
@@ -80,8 +77,8 @@ def list_operations(before: int | None, limit: int, json_output: bool) -> None:
 @json_option
 def show(operation_id: int, json_output: bool) -> None:
     """Show an operation: how far it is, and what was refused."""
-    with connected() as connection:
-        operation = bulk_operations.read(connection, operation_id)
+    with operations() as doing:
+        operation = doing.read_bulk_operation(operation_id)
     print_operation(operation, json_output)
 
 
@@ -90,8 +87,8 @@ def show(operation_id: int, json_output: bool) -> None:
 @json_option
 def cancel(operation_id: int, json_output: bool) -> None:
     """Stop an operation after the chunk under way. What it has done stays done."""
-    with connected() as connection:
-        operation = bulk_operations.cancel(connection, operation_id)
+    with operations() as doing:
+        operation = doing.cancel_bulk_operation(operation_id)
     print_operation(operation, json_output)
 
 
@@ -103,13 +100,13 @@ def watch(operation_id: int, json_output: bool) -> int:
 
     Exits with 0 when it was done, else 1.
     """
-    with connected() as connection:
-        operation = bulk_operations.read(connection, operation_id)
+    with operations() as doing:
+        operation = doing.read_bulk_operation(operation_id)
         while not operation.ended:
             if on_terminal():
                 click.echo(f"\r\x1b[K{operation.status}: {progress(operation)}", err=True, nl=False)
             time.sleep(_LOOK_EVERY)
-            operation = bulk_operations.read(connection, operation_id)
+            operation = doing.read_bulk_operation(operation_id)
     if on_terminal():
         click.echo("\r\x1b[K", err=True, nl=False)
     print_operation(operation, json_output)

@@ -63,6 +63,7 @@ def _code(error: Exception) -> int:
             | errors.WorkerNotFoundError()
             | errors.ConsumerNotFoundError()
             | errors.WebhookNotFoundError()
+            | errors.OperationNotFoundError()
         ):
             return NOT_FOUND
         case errors.DatabaseUnavailableError() | errors.EmbeddedServerError() | errors.ServerUnavailableError():

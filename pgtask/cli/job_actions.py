@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 import click
 
-from pgtask.cli.context import connected, note, operations, user
+from pgtask.cli.context import note, operations
 from pgtask.cli.errors import DONE, FAILED, NOT_FOUND
 from pgtask.cli.output import on_terminal, print_json, print_plain
 from pgtask.cli.text import clean
-from pgtask.database import bulk_operations
 from pgtask.model.answer import Answer
 from pgtask.model.bulk_operation import BulkAction
 from pgtask.model.job_filter import JobFilter
@@ -106,13 +105,13 @@ def act(
 
 
 def _hand_over(action: Action, wanted: JobFilter, yes: bool, json_output: bool) -> int:
-    with connected() as connection:
-        matching = bulk_operations.count(connection, wanted)
+    with operations() as doing:
+        matching = doing.count_jobs(wanted)
         if matching.number:
             what = plural(matching.number, "job", matching.exact)
             verb = "matches" if matching.number == 1 else "match"
             _confirm(f"{what} {verb}. {action.verb.capitalize()} {_pronoun(matching.number)}?", yes)
-        operation = bulk_operations.create(connection, BulkAction(action.verb), wanted, created_by=user())
+        operation = doing.create_bulk_operation(BulkAction(action.verb), wanted)
     if json_output:
         print_json(record_as_json(operation))
     elif on_terminal():

@@ -59,7 +59,7 @@ TREE: Mapping[str, Mapping[str, Branch]] = {
 LOCAL = frozenset(
     {
         *("dev", "demo", "worker", "scheduler", "server", "db", "doctor", "bench"),
-        *("tokens", "audit", "bulk", "events", "feed", "webhooks"),
+        *("events", "feed"),
     }
 )
 """Commands that need the database itself, or are processes beside it."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-
 import click
 
 from pgtask.cli import parameters
-from pgtask.cli.context import connected, note
+from pgtask.cli.context import note, operations
 from pgtask.cli.output import Column, json_option, on_terminal, print_fields, print_json, print_plain, print_table
 from pgtask.cli.text import instant, relative, with_relative
-from pgtask.database import tokens as stored
 from pgtask.model.serialise import page_as_json, record_as_json
 from pgtask.model.token import Scope, TokenRecord
 
@@ -77,25 +74,18 @@ def create(
 
     operate includes read, and admin everything. In a pipe the token alone is printed.
     """
-    with connected() as connection:
-        secret = stored.create_token(
-            connection,
-            name,
-            map(Scope, scopes),
-            queues=queues or None,
-            rate_limit=rate,
-            lifetime=expires,
-            created_by=f"{getpass.getuser()} at the command line",
+    with operations() as doing:
+        text, record = doing.create_token(
+            name, map(Scope, scopes), queues=queues or None, rate_limit=rate, lifetime=expires
         )
-        record = stored.read_token(connection, name)
     if json_output:
-        print_json(record_as_json(record) | {"token": secret.text})
+        print_json(record_as_json(record) | {"token": text})
     elif not on_terminal():
-        print_plain(secret.text)
+        print_plain(text)
     else:
         print_fields(
             [
-                ("Token", secret.text),
+                ("Token", text),
                 ("Scopes", ", ".join(record.scopes)),
                 ("Queues", ", ".join(record.queues) if record.queues else "all"),
                 ("Expires", with_relative(record.expires_at) if record.expires_at else "never"),
@@ -113,9 +103,8 @@ def list_tokens(before: int | None, limit: int, json_output: bool) -> None:
 
     In a pipe the columns are: id, name, state, scopes, queues, expires_at, last_used_at.
     """
-    with connected() as connection:
-        found = stored.list_tokens(connection, before=before, limit=limit + 1)
-    shown, cursor = found[:limit], str(found[limit - 1].id) if len(found) > limit else None
+    with operations() as doing:
+        shown, cursor = doing.list_tokens(before=before, limit=limit)
     if json_output:
         print_json(page_as_json([record_as_json(token) for token in shown], cursor))
         return
@@ -129,12 +118,8 @@ def list_tokens(before: int | None, limit: int, json_output: bool) -> None:
 @json_option
 def revoke(which: str, json_output: bool) -> None:
     """End a token, by its name or id. Servers refuse it within two seconds."""
-    with connected() as connection:
-        record = stored.revoke_token(
-            connection,
-            int(which) if which.isdecimal() else which,
-            revoked_by=f"{getpass.getuser()} at the command line",
-        )
+    with operations() as doing:
+        record = doing.revoke_token(int(which) if which.isdecimal() else which)
     if json_output:
         print_json(record_as_json(record))
     elif on_terminal():

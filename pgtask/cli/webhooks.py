@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from pgtask.cli import completion
-from pgtask.cli.context import connected, database, note, settings
+from pgtask.cli.context import database, note, operations, settings
 from pgtask.cli.errors import DONE, FAILED
 from pgtask.cli.output import Column, json_option, on_terminal, print_fields, print_json, print_plain, print_table
 from pgtask.cli.text import brief, clean, instant, seconds_since
-from pgtask.database import webhooks as store
 from pgtask.model.serialise import page_as_json, record_as_json
-from pgtask.model.webhook import STATUSES, WebhookRecord
+from pgtask.model.webhook import STATUSES, Delivery, WebhookRecord
 from pgtask.model.wording import DASH, plural
 
 name_argument = click.argument("name")
@@ -78,9 +75,8 @@ def add(name: str, url: str, json_output: bool, **filters: tuple[str, ...]) -> N
 
     Prints the secret that signs the messages, once.
     """
-    with connected() as connection:
-        secret = store.create(connection, name, url, **{key: values or None for key, values in filters.items()})
-        made = store.read(connection, name)
+    with operations() as doing:
+        secret, made = doing.create_webhook(name, url, **{key: values or None for key, values in filters.items()})
     if json_output:
         print_json(record_as_json(made) | {"secret": secret})
     elif on_terminal():
@@ -96,8 +92,8 @@ def list_webhooks(json_output: bool) -> None:
 
     In a pipe the columns are: name, state, time of the next event, URL, last error.
     """
-    with connected() as connection:
-        found = store.list_webhooks(connection)
+    with operations() as doing:
+        found = doing.list_webhooks()
     if json_output:
         print_json(page_as_json([record_as_json(webhook) for webhook in found]))
     else:
@@ -109,8 +105,8 @@ def list_webhooks(json_output: bool) -> None:
 @json_option
 def show(name: str, json_output: bool) -> None:
     """Show a webhook."""
-    with connected() as connection:
-        webhook = store.read(connection, name)
+    with operations() as doing:
+        webhook = doing.read_webhook(name)
     if json_output:
         print_json(record_as_json(webhook))
         return
@@ -134,7 +130,8 @@ def show(name: str, json_output: bool) -> None:
 @json_option
 def pause(name: str, json_output: bool) -> None:
     """Send nothing more until it is resumed."""
-    _change(name, json_output, "paused", store.pause)
+    with operations() as doing:
+        _tell(doing.pause_webhook(name), json_output, "paused")
 
 
 @webhooks.command()
@@ -142,7 +139,8 @@ def pause(name: str, json_output: bool) -> None:
 @json_option
 def resume(name: str, json_output: bool) -> None:
     """Go on where it was, at once."""
-    _change(name, json_output, "resumed", store.resume)
+    with operations() as doing:
+        _tell(doing.resume_webhook(name), json_output, "resumed")
 
 
 @webhooks.command()
@@ -150,8 +148,8 @@ def resume(name: str, json_output: bool) -> None:
 @json_option
 def delete(name: str, json_output: bool) -> None:
     """Delete a webhook."""
-    with connected() as connection:
-        store.delete(connection, name)
+    with operations() as doing:
+        doing.delete_webhook(name)
     if json_output:
         print_json({"name": name, "deleted": True})
     else:
@@ -162,20 +160,11 @@ def delete(name: str, json_output: bool) -> None:
 @name_argument
 @json_option
 def test(name: str, json_output: bool) -> int:
-    """Send a message of type test from this machine.
+    """Send a message of type test now, from the server or, with a database alone, from this machine.
 
     The leading worker sends the others, and may be let through where this machine is not.
     """
-    from pgtask.database.pool import Pool
-    from pgtask.engine.webhooks import try_out
-
-    given = settings()
-    with database(given) as url:
-        pool = Pool(url, pooled=given.pooled, name="pgtask webhooks test", max_size=1)
-        try:
-            delivery = try_out(pool, name)
-        finally:
-            pool.close()
+    delivery = _try_out(name)
     if json_output:
         print_json({"delivered": delivery.error is None, "status": delivery.status, "error": delivery.error})
     elif delivery.error is None:
@@ -185,14 +174,29 @@ def test(name: str, json_output: bool) -> int:
     return DONE if delivery.error is None else FAILED
 
 
-def _change(name: str, json_output: bool, done: str, change: Any) -> None:
-    with connected() as connection:
-        change(connection, name)
-        webhook = store.read(connection, name)
+def _try_out(name: str) -> Delivery:
+    given = settings()
+    if given.url is not None:
+        from pgtask.client import Client
+
+        with Client(given.url, given.token) as client:
+            return client.test_webhook(name)
+    from pgtask.database.pool import Pool
+    from pgtask.engine.webhooks import try_out
+
+    with database(given) as url:
+        pool = Pool(url, pooled=given.pooled, name="pgtask webhooks test", max_size=1)
+        try:
+            return try_out(pool, name)
+        finally:
+            pool.close()
+
+
+def _tell(webhook: WebhookRecord, json_output: bool, done: str) -> None:
     if json_output:
         print_json(record_as_json(webhook))
     else:
-        _say(name, done)
+        _say(webhook.name, done)
 
 
 def _say(name: str, done: str) -> None:

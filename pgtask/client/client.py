@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from pgtask.client.administration import AdministrationCalls
 from pgtask.client.dead_letters import DeadLetterCalls
 from pgtask.client.fleet import FleetCalls
 from pgtask.client.queues import QueueCalls
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from pgtask.model.operations import Operations
 
 
-class Client(DeadLetterCalls, QueueCalls, ScheduleCalls, FleetCalls):
+class Client(DeadLetterCalls, QueueCalls, ScheduleCalls, FleetCalls, AdministrationCalls):
     """A server of pgtask, in the name of a token. May be used by several threads; close it, or use it as a context.
 
     What is refused raises the errors of pgtask.model.errors, as on a database; ServerUnavailableError where the server

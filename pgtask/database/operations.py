@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pgtask.database import bulk, dead_letters, editing, enqueuing, fleet, jobs, listing, queues, schedules, tasks
+from pgtask.database.administration import DatabaseAdministration
 from pgtask.database.connection import Connection
 from pgtask.database.overview import OverviewReader
 from pgtask.database.statistics import read_statistics
@@ -32,7 +33,7 @@ _FIRST_LOOK, _LONGEST_PAUSE = 0.02, 0.5
 """Seconds between looks at an awaited job: they double from the first to the second."""
 
 
-class DatabaseOperations:
+class DatabaseOperations(DatabaseAdministration):
     """`pgtask.model.operations.Operations` on a connection, in the name of `user`."""
 
     def __init__(self, connection: Connection, user: str | None) -> None:

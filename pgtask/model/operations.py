@@ -1,4 +1,4 @@
-"""What can be done with jobs, queues, schedules and workers, whichever way leads to them.
+"""What can be done with jobs, queues, schedules, workers and the rest, whichever way leads to them.
 
 `pgtask.database.operations` does it on a connection, `pgtask.client` over REST. Commands know neither.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from pgtask.model.administration import Administration
 from pgtask.model.answer import Answer
 from pgtask.model.dead_letter import DeadLetterCount, DeadLetterFilter, DeadLetterGroup, DeadLetterPage, Position
 from pgtask.model.enqueued import EnqueuedByName
@@ -239,5 +240,13 @@ class FleetOperations(Protocol):
         """How things stand."""
 
 
-class Operations(JobOperations, DeadLetterOperations, QueueOperations, ScheduleOperations, FleetOperations, Protocol):
+class Operations(
+    JobOperations,
+    DeadLetterOperations,
+    QueueOperations,
+    ScheduleOperations,
+    FleetOperations,
+    Administration,
+    Protocol,
+):
     """All of it."""

@@ -19,6 +19,7 @@ import trustme
 
 from pgtask import JobFailedError, JobNotFoundError, NotAllowedError, PayloadError, QueueFull, UniqueConflictError
 from pgtask.client import Client
+from pgtask.database import audit
 from pgtask.database.jobs import read
 from pgtask.model.errors import ConfigurationError, QueueNotFoundError, ServerUnavailableError
 from pgtask.model.schedule import Schedule
@@ -146,6 +147,16 @@ READ = (
     ("stats",),
     ("stats", "--queue", "mail"),
     ("top", "--once"),
+    ("tokens", "list"),
+    ("tokens", "list", "-n", "1"),
+    ("audit", "list"),
+    ("audit", "list", "-n", "1", "--actor", "somebody", "--since", "1h"),
+    ("webhooks", "list"),
+    ("webhooks", "show", "hook"),
+    ("bulk", "list"),
+    ("bulk", "list", "-n", "1"),
+    ("bulk", "list", "--before", "2"),
+    ("bulk", "show", "1"),
 )
 
 
@@ -171,9 +182,16 @@ def _furnish(database: str, connection: Connection) -> None:
     assert run(database, "queues", "create", "mail", "--rate-limit", "100/min", "--timeout", "30s").exit_code == 0
     assert run(database, "queues", "pause", "mail").exit_code == 0
     assert run(database, "schedules", "add", "nightly", "0 2 * * *", "report").exit_code == 0
+    assert run(database, "webhooks", "add", "hook", "http://example.com/", "--task", "mail.send").exit_code == 0
+    for _ in range(2):
+        assert run(database, "jobs", "delete", "--task", "mail.*", "--detach", "--yes").exit_code == 0
+        audit.write(
+            connection, actor="somebody", address="::1", action="x", subject="y", details={"a": 1}, request_id="r"
+        )
+    assert run(database, "tokens", "create", "billing", "--scope", "read").exit_code == 0
 
 
-PASSING = frozenset({"at", "attempts_per_second", "due_seconds"})
+PASSING = frozenset({"at", "attempts_per_second", "due_seconds", "last_used_at", "last_used_from"})
 
 
 def _lasting(content: Any) -> Any:
@@ -208,6 +226,11 @@ CHANGE = (
     ("dead", "retry", "--all", "--yes"),
     ("dead", "resolve", "1001", "1000", "--note", "done"),
     ("dead", "delete", "--task", "mail.*", "--yes"),
+    ("webhooks", "pause", "hook"),
+    ("webhooks", "resume", "hook"),
+    ("webhooks", "delete", "hook"),
+    ("bulk", "cancel", "1"),
+    ("jobs", "retry", "--queue", "mail", "--detach", "--yes"),
 )
 
 
@@ -226,10 +249,17 @@ def test_changes_the_same_either_way(
     assert _timeless(json.loads(distant.stdout)) == _timeless(json.loads(direct.stdout))
 
 
+PERSONAL = frozenset({"paused_by", "start_by", "created_by", "position"})
+
+
 def _timeless(content: Any) -> Any:
     """Without instants, and without who it was."""
     if isinstance(content, dict):
-        kept = {key: value for key, value in content.items() if key not in {"paused_by", "start_by"}}
+        kept = {
+            key: value
+            for key, value in content.items()
+            if key not in {"paused_by", "start_by", "created_by", "position"}
+        }
         return {key: _timeless(value) for key, value in kept.items() if not key.endswith("_at") or value is None}
     return [_timeless(item) for item in content] if isinstance(content, list) else content
 
@@ -252,6 +282,15 @@ FAULTS = (
     ("enqueue", "echo", "--queue", "full"),
     ("enqueue", "echo", "--unique-key", "k", "--on-conflict", "error"),
     ("enqueue", "echo", '{"a": "\\u0000"}'),
+    ("tokens", "create", "billing", "--scope", "read"),
+    ("tokens", "revoke", "nobody"),
+    ("tokens", "revoke", "99"),
+    ("webhooks", "show", "nothing"),
+    ("webhooks", "pause", "nothing"),
+    ("webhooks", "delete", "nothing"),
+    ("webhooks", "add", "hook", "http://example.com/"),
+    ("bulk", "show", "99"),
+    ("bulk", "cancel", "99"),
 )
 
 
@@ -265,6 +304,35 @@ def test_refuses_in_the_same_words_either_way(server: Served, connection: Connec
     assert direct.exit_code != 0
     assert (distant.exit_code, distant.stderr) == (direct.exit_code, direct.stderr)
     assert distant.stderr.count("\n") == 1
+
+
+def test_a_token_is_made_and_revoked(server: Served) -> None:
+    made = server.run("tokens", "create", "x", "--scope", "read", "--queue", "mail", "--expires", "1h", "--json")
+    record = json.loads(made.stdout)
+    assert (record["scopes"], record["queues"], made.stderr) == (["read"], ["mail"], "")
+    assert server.run("queues", "list", token=record["token"]).exit_code == 0
+
+    revoked = json.loads(server.run("tokens", "revoke", "x", "--json").stdout)
+
+    assert revoked["id"] == record["id"]
+    assert revoked["revoked_at"]
+    again = json.loads(server.run("tokens", "revoke", str(record["id"]), "--json").stdout)
+    assert again["revoked_at"] == revoked["revoked_at"]
+
+
+def test_a_webhook_is_added_and_tried_out_by_the_server(server: Served, connection: Connection) -> None:
+    added = json.loads(server.run("webhooks", "add", "w", "http://127.0.0.1:1/", "--status", "failed", "--json").stdout)
+    assert added["secret"].startswith("whsec_")
+    assert added["statuses"] == ["failed"]
+    tried = server.run("webhooks", "test", "w")
+    assert (tried.exit_code, tried.stdout) == (1, "")
+    assert "127.0.0.1" in tried.stderr
+
+
+def test_what_was_done_over_rest_is_in_the_audit(server: Served) -> None:
+    assert server.run("queues", "create", "new").exit_code == 0
+    shown = json.loads(server.run("audit", "list", "--action", "create_queue", "--json").stdout)
+    assert [(change["subject"], change["action"]) for change in shown["items"]] == [("new", "create_queue")]
 
 
 def test_a_wrong_token_is_told_in_a_line_that_does_not_show_it(server: Served) -> None:
@@ -423,7 +491,17 @@ def test_a_database_and_a_server_are_not_both_given(database: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [("db", "status"), ("worker",), ("scheduler",), ("dev",), ("demo",), ("bench",), ("doctor",)],
+    [
+        ("events",),
+        ("feed", "list"),
+        ("db", "status"),
+        ("worker",),
+        ("scheduler",),
+        ("dev",),
+        ("demo",),
+        ("bench",),
+        ("doctor",),
+    ],
     ids=" ".join,
 )
 def test_what_needs_the_database_says_so(command: tuple[str, ...]) -> None:
