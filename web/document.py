@@ -222,8 +222,10 @@ def _responses(operation: Operation, models: _Models) -> dict[str, Any]:
         problems.add(404)
     if operation.query is not None:
         problems.add(414)
+    if not operation.safe:
+        problems |= {400, 408, 413}
     if operation.body is not None:
-        problems |= {400, 408, 413, 415}
+        problems.add(415)
     if operation.method == "POST" and "connection" in operation.inputs:
         problems.add(409)
     if operation.safe and operation.status == 200:
