@@ -12,27 +12,33 @@ const LEASE = Number(process.env.PGTASK_LEASE ?? 30);
 const GRACE = Number(process.env.PGTASK_GRACE ?? 30);
 
 // The server says no: 409, the job is no longer ours; 410, we are no longer a worker.
-class Refused extends Error {}
+class Refused extends Error {
+  constructor(status, text) {
+    super(text);
+    this.status = status;
+  }
+}
 class Cancelled extends Error {}
 class TimedOut extends Error {}
 
 // Sends a request, again and again while the server is away or busy. All of them may be repeated.
-async function call(path, body, { patient = true, signal } = {}) {
+async function call(path, content, { patient = true, timeout = 60, signal } = {}) {
+  const body = JSON.stringify(content);
   for (;;) {
     const ended = new AbortController();
     const end = () => ended.abort();
-    const timer = setTimeout(end, 60_000);
+    const timer = setTimeout(end, timeout * 1000);
     signal?.addEventListener("abort", end);
     try {
       const response = await fetch(`${SERVER}/api/v1${path}`, {
         method: "POST",
         headers: { Authorization: `Bearer ${TOKEN}`, "Content-Type": "application/json" },
-        body: JSON.stringify(body),
+        body,
         signal: ended.signal,
       });
       const text = await response.text();
       if (response.ok) return text ? JSON.parse(text) : null;
-      if (response.status < 500 && response.status !== 429) throw new Refused(text);
+      if (response.status < 500 && response.status !== 429) throw new Refused(response.status, text);
     } catch (error) {
       if (error instanceof Refused || signal?.aborted) throw error;
     } finally {
@@ -50,7 +56,7 @@ class Job {
     Object.assign(this, given);
     this.owner = { worker_id: workerId, attempt: this.attempt };
     this.key = `${this.id}/${this.attempt}`;
-    this.lost = false;
+    this.lost = this.completed = false;
     this.stopper = new AbortController();
     this.signal = this.stopper.signal;
     if (given.cancel) this.stop(new Cancelled("it was asked to stop"));
@@ -83,6 +89,8 @@ class Job {
     let ending;
     try {
       ending = { result: (await Promise.race([TASKS[this.task](this, this.payload), stopped])) ?? null };
+      // What is no JSON is the job's own failure.
+      JSON.stringify(ending);
     } catch (error) {
       const cause = this.signal.aborted ? this.signal.reason : error;
       const outcome = cause instanceof Cancelled ? "cancelled" : cause instanceof TimedOut ? "timeout" : "failed";
@@ -92,9 +100,16 @@ class Job {
       clearTimeout(timer);
     }
     try {
-      if (!this.lost) await this.tell(what, { ...ending, seconds: (performance.now() - began) / 1000 });
+      if (!this.lost) {
+        const told = await this.tell(what, { ...ending, seconds: (performance.now() - began) / 1000 });
+        this.completed = told.outcome === "completed";
+      }
     } catch (error) {
       console.log(`job ${this.id}: ${error.message}`);
+      if ([400, 413, 422].includes(error.status)) {
+        // The server cannot read it, or it is too large. Not told, the job would run again and again.
+        await this.tell("fail", { error: `The server refused how it ended: ${error.message}`, error_type: "Refused" });
+      }
     }
   }
 }
@@ -107,6 +122,7 @@ class Worker {
   async register() {
     const about = { tasks: Object.keys(TASKS), slots: SLOTS, lease: LEASE, pid: process.pid, host: hostname() };
     this.id = (await call("/workers/register", about)).worker_id;
+    this.counts = { completed: 0, unsuccessful: 0 };
     console.log(`worker ${this.id} ready`);
   }
 
@@ -115,14 +131,29 @@ class Worker {
     const jobs = [...this.jobs.values()].map(({ id, attempt }) => ({ id, attempt }));
     let told;
     try {
-      told = await call("/workers/heartbeat", { worker_id: this.id, jobs }, { patient: false });
+      const about = { worker_id: this.id, jobs, ...this.counts };
+      told = await call("/workers/heartbeat", about, { patient: false, timeout: LEASE / 3 });
     } catch (error) {
-      for (const job of this.jobs.values()) this.drop(job);
-      return this.register();
+      console.log(`worker ${this.id}: ${error.message}`);
+      if ([404, 410].includes(error.status)) await this.beginAnew();
+      return;
     }
     for (const one of told?.cancel ?? []) this.find(one)?.stop(new Cancelled("it was asked to stop"));
     for (const one of told?.lost ?? []) this.drop(this.find(one));
     if (told?.stop) this.stopping.abort();
+  }
+
+  // Our jobs are others' now. A server that does not take us either is asked again at the next heartbeat.
+  async beginAnew() {
+    for (const job of this.jobs.values()) this.drop(job);
+    await this.register().catch((error) => console.log(`not registered: ${error.message}`));
+  }
+
+  async live() {
+    for (;;) {
+      await sleep((LEASE * 1000) / 3);
+      await this.beat();
+    }
   }
 
   find({ id, attempt }) {
@@ -146,7 +177,14 @@ class Worker {
     for (const given of told?.jobs ?? []) {
       const job = new Job(this.id, given);
       this.jobs.set(job.key, job);
-      job.run().finally(() => (this.jobs.delete(job.key), this.ended()));
+      job
+        .run()
+        .catch((error) => console.log(`job ${job.id}: ${error.message}`))
+        .finally(() => {
+          this.counts[job.completed ? "completed" : "unsuccessful"] += 1;
+          this.jobs.delete(job.key);
+          this.ended();
+        });
     }
     if (!this.stopping.signal.aborted) await sleep(1000 * (told ? told.fetch_again_in : 1));
   }
@@ -155,14 +193,13 @@ class Worker {
   async work() {
     for (const name of ["SIGTERM", "SIGINT"]) process.on(name, () => this.stopping.abort());
     await this.register();
-    const beats = setInterval(() => this.beat(), (LEASE * 1000) / 3);
+    this.live();
     while (!this.stopping.signal.aborted) {
       if (this.jobs.size < SLOTS) await this.fetch();
       else await Promise.race([new Promise((resolve) => (this.ended = resolve)), sleep(200)]);
     }
     const deadline = Date.now() + GRACE * 1000;
     while (this.jobs.size && Date.now() < deadline) await sleep(50);
-    clearInterval(beats);
     await call("/workers/deregister", { worker_id: this.id });
     process.exit();
   }

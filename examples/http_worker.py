@@ -5,6 +5,7 @@ PGTASK_SERVER=http://127.0.0.1:8080 PGTASK_TOKEN=pgt_… python http_worker.py  
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import random
@@ -28,23 +29,27 @@ GRACE = float(os.environ.get("PGTASK_GRACE", "30"))
 class Refused(Exception):
     """The server says no: 409, the job is no longer ours; 410, we are no longer a worker."""
 
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
 
 class Cancelled(Exception):
     """The job is to stop."""
 
 
-def call(path: str, body: dict[str, Any], *, patient: bool = True) -> Any:
+def call(path: str, body: dict[str, Any], *, patient: bool = True, timeout: float = 60) -> Any:
     """Sends a request, again and again while the server is away or busy. All of them may be repeated."""
     headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
     request = urllib.request.Request(f"{SERVER}/api/v1{path}", json.dumps(body).encode(), headers)
     while True:
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:
+            with urllib.request.urlopen(request, timeout=timeout) as response:
                 return json.loads(response.read() or "null")
         except urllib.error.HTTPError as error:
             if error.code < 500 and error.code != 429:
-                raise Refused(error.read().decode()) from None
-        except OSError:
+                raise Refused(error.code, error.read().decode()) from None
+        except (OSError, http.client.HTTPException, json.JSONDecodeError):
             pass
         if not patient:
             return None
@@ -59,7 +64,7 @@ class Job:
         self.payload, self.retry_count, self.timeout = given["payload"], given["retry_count"], given["timeout"]
         self.key = {"worker_id": worker_id, "attempt": self.attempt}
         self.began = time.monotonic()
-        self.cancel, self.lost = given["cancel"], False
+        self.cancel, self.lost, self.completed = given["cancel"], False, False
 
     def check(self) -> None:
         """To be called now and then: ends a job that was cancelled, lost, or has run for too long."""
@@ -81,18 +86,24 @@ class Job:
     def run(self) -> None:
         """Runs it, and tells how it ended."""
         try:
-            result = TASKS[self.task](self, **self.payload)
-            ending: dict[str, Any] = {"result": result}
-        except Exception as error:  # noqa: BLE001 - a task may raise anything
-            outcome = {Cancelled: "cancelled", TimeoutError: "timeout"}.get(type(error), "failed")
+            ending: dict[str, Any] = {"result": TASKS[self.task](self, **self.payload)}
+            # What is no JSON is the job's own failure.
+            json.dumps(ending, allow_nan=False)
+        except BaseException as error:  # noqa: BLE001 - a task may raise anything
+            outcomes: dict[type, str] = {Cancelled: "cancelled", TimeoutError: "timeout"}
+            outcome = outcomes.get(type(error), "failed")
             ending = {"error": str(error), "error_type": type(error).__name__, "outcome": outcome}
             ending["traceback"] = traceback.format_exc()
-        seconds = time.monotonic() - self.began
+        ending["seconds"] = time.monotonic() - self.began
         try:
             if not self.lost:
-                self.tell("complete" if "result" in ending else "fail", seconds=seconds, **ending)
+                told = self.tell("complete" if "result" in ending else "fail", **ending)
+                self.completed = told["outcome"] == "completed"
         except Refused as refusal:
             print(f"job {self.id}: {refusal}", flush=True)
+            if refusal.status in (400, 413, 422):
+                # The server cannot read it, or it is too large. Not told, the job would run again and again.
+                self.tell("fail", error=f"The server refused how it ended: {refusal}", error_type="Refused")
 
 
 class Worker:
@@ -103,11 +114,14 @@ class Worker:
         self.ended = threading.Event()
         self.stopping = threading.Event()
         self.fetching = False
+        self.counting = threading.Lock()
+        self.completed = self.unsuccessful = 0
 
     def register(self) -> None:
         """Becomes a worker, with an id that is new."""
         about = {"tasks": list(TASKS), "slots": SLOTS, "lease": LEASE, "pid": os.getpid(), "host": socket.gethostname()}
         self.id = call("/workers/register", about)["worker_id"]
+        self.completed = self.unsuccessful = 0
         print(f"worker {self.id} ready", flush=True)
 
     def live(self) -> None:
@@ -115,12 +129,13 @@ class Worker:
         while True:
             time.sleep(LEASE / 3)
             held = [{"id": id, "attempt": attempt} for id, attempt in list(self.jobs)]
+            about = {"jobs": held, "completed": self.completed, "unsuccessful": self.unsuccessful}
             try:
-                told = call("/workers/heartbeat", {"worker_id": self.id, "jobs": held}, patient=False)
-            except Refused:
-                for job in list(self.jobs.values()):
-                    job.lost = True
-                self.register()
+                told = call("/workers/heartbeat", {"worker_id": self.id} | about, patient=False, timeout=LEASE / 3)
+            except Refused as refusal:
+                print(f"worker {self.id}: {refusal}", flush=True)
+                if refusal.status in (404, 410):
+                    self.begin_anew()
                 continue
             for job in told["cancel"] + told["lost"] if told else []:
                 known = self.jobs.get((job["id"], job["attempt"]))
@@ -128,6 +143,15 @@ class Worker:
                     known.cancel, known.lost = True, known.lost or job in told["lost"]
             if told and told["stop"]:
                 os.kill(os.getpid(), signal.SIGTERM)
+
+    def begin_anew(self) -> None:
+        """Our jobs are others' now. A server that does not take us either is asked again at the next heartbeat."""
+        for job in list(self.jobs.values()):
+            job.lost = True
+        try:
+            self.register()
+        except Refused as refusal:
+            print(f"not registered: {refusal}", flush=True)
 
     def work(self) -> None:
         """Fetches until it is told to stop, then lets the running jobs end."""
@@ -171,9 +195,14 @@ class Worker:
 
     def run(self, job: Job) -> None:
         """Runs a job in a slot."""
-        job.run()
-        del self.jobs[job.id, job.attempt]
-        self.ended.set()
+        try:
+            job.run()
+        finally:
+            with self.counting:
+                self.completed += job.completed
+                self.unsuccessful += not job.completed
+            del self.jobs[job.id, job.attempt]
+            self.ended.set()
 
 
 def add(job: Job, a: float, b: float) -> float:

@@ -18,9 +18,11 @@ import psycopg
 from click import testing
 from click.testing import CliRunner, Result
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
 from pgtask.cli.main import main
+from tests.rows import await_others
 
 
 def run(database: str | None, *arguments: str, stdin: str | None = None) -> Result:
@@ -99,7 +101,7 @@ def add_run(
     status: str | None = "completed",
     **columns: Any,
 ) -> None:
-    """Puts a run in, final when it has a status."""
+    """Puts a run in, final when it has a status; unless in a transaction, the feed tells it from now on."""
     outcome = "failed" if status in {"failed", "quarantined", None} else status
     defaults = {"outcome": outcome, "queue": "default", "task": "echo", "priority": 1}
     if status is not None:
@@ -108,6 +110,8 @@ def add_run(
         defaults |= {"attempt": 1, "retry_count": 0, "crash_count": 0, "payload": Jsonb({})}
     values = defaults | {"job_id": job_id, "status": status, "final": status is not None} | columns
     _insert(connection, "runs", "job_id", values)
+    if connection.info.transaction_status is TransactionStatus.IDLE:
+        await_others(connection)
 
 
 def add_live_worker(connection: psycopg.Connection[Any], name: str = "w", **columns: Any) -> int:

@@ -10,6 +10,8 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from tests.support import eventually
+
 Connection = psycopg.Connection[Any]
 
 
@@ -108,3 +110,24 @@ def add_worker(connection: Connection, *, lease: float = 30.0, age: float = 0.0)
 def expire(connection: Connection, worker_id: int) -> None:
     """Lets a worker's lease run out a second ago."""
     connection.execute("UPDATE pgtask.workers SET expires_at = now() - interval '1 s' WHERE id = %s", [worker_id])
+
+
+def await_others(connection: Connection) -> None:
+    """Waits for transactions under way in other databases of the server, or of autovacuum, to end.
+
+    The feed tells nothing that came after the oldest transaction of the whole server, and other tests have theirs.
+    """
+    begun_before = number(connection, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+
+    def under_way() -> int:
+        return number(
+            connection,
+            """
+            SELECT count(*) FROM pg_stat_activity
+             WHERE backend_xid::text::bigint < %s
+               AND (datname IS DISTINCT FROM current_database() OR backend_type = 'autovacuum worker')
+            """,
+            [begun_before],
+        )
+
+    eventually(lambda: under_way() == 0, 60)

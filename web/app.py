@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -70,9 +69,7 @@ def create_app(settings: Settings | None = None, *, url: str | None = None, pref
     app.config["MAX_CONTENT_LENGTH"] = given.max_body
     app.config["PGTASK_OPEN"] = frozenset(docs.ENDPOINTS)
     app.extensions["pgtask"] = pool
-    # Set when the process is to end, so that what takes long ends in order.
-    app.extensions["pgtask.stopping"] = stopping = threading.Event()
-    app.extensions["pgtask.waiters"] = Waiters(pool, max(1, given.server_threads // 4), stopping)
+    app.extensions["pgtask.waiters"] = Waiters(pool, max(1, given.server_threads // 4))
     app.extensions["pgtask.broadcaster"] = Broadcaster(pool, max(1, given.server_threads // 4))
     app.extensions[serving.NAME] = serving.new_counter(given, place)
     app.url_map.converters |= {"name": Name, "number": Number}

@@ -39,11 +39,18 @@ class Broadcaster:
         self._running = False
         self._ring: deque[News] = deque(maxlen=KEPT)
         self._told = 0
+        self.closed = False
+
+    def dismiss(self) -> None:
+        """Has all streams end; none is taken in from now on."""
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
 
     def admit(self) -> bool:
         """Takes a stream in, unless there are as many as may be; `release` it in the end."""
         with self._changed:
-            if self._streams >= self._most:
+            if self._streams >= self._most or self.closed:
                 return False
             self._streams += 1
             if not self._running:
@@ -74,7 +81,7 @@ class Broadcaster:
     def wait(self, told: int, seconds: float) -> tuple[int, list[News] | None]:
         """What was told after the so-many-th, waiting for it; None where that is kept no longer."""
         with self._changed:
-            self._changed.wait_for(lambda: self._told > told, seconds)
+            self._changed.wait_for(lambda: self._told > told or self.closed, seconds)
             missing = self._told - told
             if missing > len(self._ring):
                 return self._told, None
@@ -85,6 +92,7 @@ class Broadcaster:
         standing: Snapshot | None = None
         complained = False
         while True:
+            begun = position is not None
             try:
                 news, position, standing = self._look(position, standing)
                 complained = False
@@ -95,9 +103,14 @@ class Broadcaster:
                     log.warning("events are not looked at (%s); trying again", one_line(error))
                 complained = True
             with self._changed:
+                if not begun and position is not None:
+                    # What happened before its first look it tells nobody. So this counts as told and kept no longer:
+                    # streams that have read by then read once more.
+                    self._ring.clear()
+                    self._told += 1
                 self._ring.extend(news)
                 self._told += len(news)
-                if news:
+                if news or not begun:
                     self._changed.notify_all()
                 self._changed.wait_for(lambda: not self._streams, EVERY)
                 if not self._streams:
@@ -135,7 +148,8 @@ class Subscription:
         if self._behind:
             # Noted before it reads: what is told from then on is what this may not find.
             page = self._broadcaster.page(self.position)
-            self._behind = len(page) >= _PAGE
+            # A reset comes alone: what is kept after it is on the next page.
+            self._behind = len(page) >= _PAGE or (bool(page) and page[-1].event is None)
             yield from self._fresh(page)
             if page:
                 return

@@ -29,6 +29,7 @@ from pgtask.observability.prometheus import metrics_of
 from pgtask.version import __version__
 
 from .problems import RETRY_AFTER
+from .requests import asked, require_all_queues
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder in which the server's processes share what they count; prometheus-client's own variable."""
@@ -38,6 +39,7 @@ STARTED_AT = "PGTASK_SERVER_STARTED_AT"
 FRESH = 1.0
 """Seconds that a reading of the database serves those who ask meanwhile."""
 
+# Whatever else clients come up with counts as one: each value of a label is a series for ever.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -74,7 +76,6 @@ class Probes:
     def observe(self, status: int, seconds: float) -> None:
         """Counts the request at hand."""
         route = request.url_rule.rule if request.url_rule else "none"
-        # Anybody may make up methods, and each would be kept for ever.
         method = request.method if request.method in _METHODS else "other"
         self._requests.labels(method, route, str(status)).inc()
         self._latency.labels(method, route).observe(seconds)
@@ -97,7 +98,9 @@ class Probes:
         return response
 
     def metrics(self) -> Response:
-        """All metrics, as text for Prometheus."""
+        """All metrics, as text for Prometheus. They name all queues."""
+        if asked().principal is not None:
+            require_all_queues()
         registry = CollectorRegistry()
         registry.register(_Reading(self._measure(), time.time() - self._began))
         return Response(generate_latest(registry) + generate_latest(self._counted), content_type=CONTENT_TYPE_LATEST)

@@ -67,6 +67,7 @@ _KINDS: dict[type[errors.PgTaskError], tuple[int, str]] = {
     errors.TaskNotFoundError: (404, "task-not-found"),
     errors.ScheduleNotFoundError: (404, "schedule-not-found"),
     errors.WorkerNotFoundError: (404, "worker-not-found"),
+    errors.WorkerGoneError: (410, "worker-gone"),
     errors.OperationNotFoundError: (404, "operation-not-found"),
     errors.TokenNotFoundError: (404, "token-not-found"),
     errors.TokenExistsError: (409, "token-exists"),

@@ -115,9 +115,10 @@ class _Server(BaseApplication):  # type: ignore[misc, unused-ignore]
         return _patient(self._app)
 
     def stop(self) -> None:
-        """Tells answers that take long that this process is about to end."""
+        """Has answers that wait for something sent now, as this process is about to end."""
         if self._app is not None:
-            self._app.extensions["pgtask.stopping"].set()
+            for name in ("pgtask.counter", "pgtask.waiters", "pgtask.broadcaster"):
+                self._app.extensions[name].dismiss()
 
     def _ready(self, _arbiter: Arbiter) -> None:
         given = self._settings

@@ -13,10 +13,9 @@ from pgtask.database.remote import RemoteWorker
 from pgtask.database.remote_pool import RemotePool
 from pgtask.engine import remote_workers
 from pgtask.engine.counter import Counter
-from pgtask.model.errors import QueueNotFoundError, WorkerNotFoundError
+from pgtask.model.errors import QueueNotFoundError, WorkerGoneError, WorkerNotFoundError
 
 from .fields import WHOLE, Text
-from .problems import Problem
 from .requests import caller, require_queue
 
 WorkerId = Annotated[int, Field(ge=1, le=2**31 - 1), WHOLE]
@@ -44,28 +43,22 @@ def counter() -> Counter:
 def own_worker(worker_id: int) -> RemoteWorker:
     """A worker that the caller's token registered, dead ones too.
 
-    Raises Problem 410 for one that is unknown, WorkerNotFoundError for one that is somebody else's.
+    Raises WorkerGoneError for one that is unknown, WorkerNotFoundError for one that is somebody else's.
     """
     worker = remote_workers.find(counter(), worker_id)
     if worker is None:
-        raise gone(worker_id)
+        raise WorkerGoneError(worker_id)
     if worker.token != caller().name:
         raise WorkerNotFoundError(worker_id)
     return worker
 
 
 def live_worker(worker_id: int) -> RemoteWorker:
-    """As `own_worker`; raises Problem 410 also for one that was declared dead or has left."""
+    """As `own_worker`; raises WorkerGoneError also for one that was declared dead or has left."""
     worker = own_worker(worker_id)
     if worker.dead:
-        raise gone(worker_id)
+        raise WorkerGoneError(worker_id)
     return worker
-
-
-def gone(worker_id: int) -> Problem:
-    """What a worker hears whose identity is over."""
-    detail = f"Worker {worker_id} is unknown, or its lease has ended. Drop its jobs, and register anew."
-    return Problem(410, "worker-gone", detail)
 
 
 def within(queues: Sequence[str] | None) -> list[str] | None:

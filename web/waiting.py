@@ -20,20 +20,26 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 class Waiters:
     """Requests that wait for jobs. Each occupies a thread of the server, so only so many may."""
 
-    def __init__(self, pool: Pool, most: int, stopping: threading.Event) -> None:
-        """`most` is how many may wait at once; nobody does when the process is `stopping`."""
+    def __init__(self, pool: Pool, most: int) -> None:
+        """`most` is how many may wait at once."""
         self._pool = pool
         self._most = most
-        self._stopping = stopping
         self._changed = threading.Condition()
         self._waiting: Counter[int] = Counter()
         self._ended: set[int] = set()
         self._pause = FIRST_PAUSE
         self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def dismiss(self) -> None:
+        """Sends those who wait away; nobody waits from now on."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     def wait(self, job_id: int, seconds: float) -> None:
-        """Returns when the job is not live or so many seconds are over; at once when too many wait already, and soon
-        when the process is to end."""
+        """Returns when the job is not live, so many seconds are over, or the process is to end; at once when too many
+        wait already."""
         deadline = time.monotonic() + seconds
         with self._changed:
             if self._waiting.total() >= self._most:
@@ -44,9 +50,7 @@ class Waiters:
             self._start()
             self._changed.notify_all()
             try:
-                self._changed.wait_for(
-                    lambda: job_id in self._ended or self._stopping.is_set(), deadline - time.monotonic()
-                )
+                self._changed.wait_for(lambda: job_id in self._ended or self._closed, deadline - time.monotonic())
             finally:
                 self._waiting[job_id] -= 1
                 if not self._waiting[job_id]:
@@ -68,7 +72,7 @@ class Waiters:
             ended = wanted - self._live(wanted) if wanted else set()
             with self._changed:
                 self._ended |= {job_id for job_id in ended if job_id in self._waiting}
-                if ended or self._stopping.is_set():
+                if ended:
                     self._changed.notify_all()
                 pause, self._pause = self._pause, min(self._pause * 1.5, LONGEST_PAUSE)
                 self._changed.wait(pause)

@@ -198,6 +198,10 @@ def _next(connection: Connection, taken: dict[str, Any]) -> tuple[list[int], Any
     """The ids of the next chunk, and where to go on after them, None at the end."""
     wanted = _of_json(taken["target"], taken["filter"])
     if isinstance(wanted, JobFilter):
+        if wanted.statuses and wanted.statuses <= FINAL:
+            # A job may be older than the operation and have ended since.
+            wanted = anchored(wanted)
+            wanted = replace(wanted, before=_earlier(wanted.before, taken["created_at"]))
         before = taken["position"] or taken["bound"] + 1
         ids = listing.find_ids(connection, wanted, before=before, limit=CHUNK)
         return ids, ids[-1] if len(ids) == CHUNK else None
@@ -206,6 +210,10 @@ def _next(connection: Connection, taken: dict[str, Any]) -> tuple[list[int], Any
     found = dead_letters.find_oldest(connection, wanted, after=after, until=until, limit=CHUNK)
     last = [found[-1].finished_at.isoformat(), found[-1].id] if len(found) == CHUNK else None
     return [position.id for position in found], last
+
+
+def _earlier(before: Any, instant: datetime) -> datetime:
+    return instant if before is None else min(before, instant)
 
 
 def _position(kept: Any) -> Position | None:

@@ -131,8 +131,9 @@ def one_line(error: BaseException) -> str:
 def lost(error: BaseException) -> bool:
     """Whether the error says that this connection is of no more use and another should be tried.
 
-    Class 08 and 57P01 to 57P05 (connection ended, server going down or starting), 25006 (a demoted server, read-only),
-    53300 (no free connection), and any failure without a code, which is one of the connection itself.
+    Class 08 and 57P01 to 57P05 (connection ended, server going down or starting), 25P03 and 25P04 (ended, as its
+    transaction was idle or open for too long), 25006 (a demoted server, read-only), 53300 (no free connection), and any
+    failure without a code, which is one of the connection itself.
     """
     if isinstance(error, (DatabaseUnavailableError, psycopg.InterfaceError)):
         return True
@@ -141,7 +142,7 @@ def lost(error: BaseException) -> bool:
     code = error.sqlstate
     if code is None:
         return isinstance(error, psycopg.OperationalError)
-    return code[:2] == "08" or code[:4] == "57P0" or code in ("25006", "53300")
+    return code[:2] == "08" or code[:4] == "57P0" or code in ("25006", "25P03", "25P04", "53300")
 
 
 def refusal(error: BaseException) -> str | None:

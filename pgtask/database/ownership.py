@@ -84,13 +84,13 @@ def heartbeat(
     cpu_percent: float | None,
     rss_bytes: int | None,
     quiet: bool = False,
-    counts: tuple[int, int] = (0, 0),
+    counts: tuple[int | None, int | None] = (None, None),
 ) -> Beat:
     """Renews the lease; learns what became of the jobs held, and how many suspects wait in these tasks and queues.
 
     `quiet` tells that this worker has been told to take no more jobs.
-    `size` is how many executors and slots there are; None leaves what was told before. `counts` are the attempts
-    that have completed and failed there.
+    `size` is how many executors and slots there are, `counts` are the attempts that have completed and failed there;
+    None leaves what was told before.
     """
     executors, slots = size or (None, None)
     arguments = {

@@ -15,10 +15,11 @@ import psycopg
 
 from pgtask.database import ownership, statements
 from pgtask.database.claims import ClaimedRow
-from pgtask.database.connection import Connection
+from pgtask.database.connection import STATEMENT_TIMEOUT, Connection
 from pgtask.database.ownership import Beat, Pair
 from pgtask.database.reading import in_words
 from pgtask.database.work import WorkConnection
+from pgtask.model.errors import WorkerGoneError
 
 _REGISTER = statements.load("register_remote_worker")
 _FIND = statements.load("find_remote_worker")
@@ -29,6 +30,9 @@ _TAKE_HOLDINGS = statements.load("take_holdings")
 _NOTE_HOLDINGS = statements.load("note_holdings")
 _FIND_HELD = statements.load("find_held_jobs")
 _FIND_OWN_RUNS = statements.load("find_own_runs")
+
+# A claim is several round trips. A server that falls silent between two is not to keep its worker from being buried.
+_SETTINGS = {"idle_in_transaction_session_timeout": f"{STATEMENT_TIMEOUT * 1000:.0f}"}
 
 EXECUTOR = 1
 """The only one that a worker over HTTP has."""
@@ -107,7 +111,7 @@ class RemoteConnection(WorkConnection):
     """A connection that works for one worker over HTTP after the other. Raises psycopg errors as they come."""
 
     def __init__(self, url: str, *, pooled: bool = False) -> None:
-        super().__init__(url, 0, EXECUTOR, pooled=pooled, name="pgtask server")
+        super().__init__(url, 0, EXECUTOR, pooled=pooled, name="pgtask server", settings=_SETTINGS)
 
     @property
     def raw(self) -> psycopg.Connection[Any]:
@@ -128,9 +132,15 @@ class RemoteConnection(WorkConnection):
         return self._connection.transaction()
 
     def note_claim(self, rows: Sequence[ClaimedRow]) -> list[Briefing]:
-        """Notes in the transaction of their claim that the worker is given these jobs."""
+        """Notes in the transaction of their claim that the worker is given these jobs.
+
+        Raises WorkerGoneError when it died since they were claimed: rescue may have looked for its jobs already.
+        """
         arguments = {"ids": [row[0] for row in rows], "attempts": [row[1] for row in rows]}
-        return [Briefing._make(row) for row in self._run(_NOTE_CLAIM, arguments)]
+        briefings = [Briefing._make(row) for row in self._run(_NOTE_CLAIM, arguments)]
+        if not briefings:
+            raise WorkerGoneError(self._identity["worker_id"])
+        return briefings
 
     def beat(
         self,
@@ -140,6 +150,7 @@ class RemoteConnection(WorkConnection):
         cpu_percent: float | None,
         rss_bytes: int | None,
         quiet: bool,
+        counts: tuple[int | None, int | None],
     ) -> tuple[Beat, dict[Pair, bool]]:
         """Renews the lease; returns what became of the attempts named, and which noted ones the worker did not name.
 
@@ -156,6 +167,7 @@ class RemoteConnection(WorkConnection):
             cpu_percent=cpu_percent,
             rss_bytes=rss_bytes,
             quiet=quiet,
+            counts=counts,
         )
         if not beat.alive:
             return beat, {}

@@ -53,13 +53,21 @@ class WorkConnection:
     """
 
     def __init__(
-        self, url: str, worker_id: int, executor: int, *, pooled: bool = False, name: str | None = None
+        self,
+        url: str,
+        worker_id: int,
+        executor: int,
+        *,
+        pooled: bool = False,
+        name: str | None = None,
+        settings: dict[str, str] | None = None,
     ) -> None:
-        """`name` is what PostgreSQL shows of a connection that is not the executor's own, and not fenced either."""
+        """`name` is what PostgreSQL shows of a connection that is not the executor's own, and not fenced either;
+        `settings` are further ones of its session."""
         self._connection = connections.connect(
             url,
             application_name=name or executor_name(worker_id, executor),
-            settings=connections.HOT_SETTINGS,
+            settings=connections.HOT_SETTINGS | (settings or {}),
             pooled=pooled,
         )
         arrays.register(self._connection)

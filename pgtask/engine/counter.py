@@ -74,11 +74,15 @@ class Counter:
         """A circuit may have opened: its jobs are not to be given out until the database's notice comes."""
         self._publish(Claimer.queues_changed)
 
+    def dismiss(self) -> None:
+        """Sends those who wait away; nobody waits from now on."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
     def close(self) -> None:
         """Sends those who wait away, listens no more, and closes the idle connections."""
-        self._closed = True
-        with self._condition:
-            self._condition.notify_all()
+        self.dismiss()
         if self._listener is not None:
             self._listener.stop()
         self.pool.close()
@@ -112,7 +116,7 @@ class Counter:
     # Listening
 
     def _keep_listening(self) -> None:
-        if self._listen and self._listener is None:
+        if self._listen and self._listener is None and not self._closed:
             self._listener = Listener(self.pool.url, "server", self._hear)
             self._listener.start()
 

@@ -51,6 +51,8 @@ def send(url: str, secret: str, message: Message, allowed: Sequence[Network]) ->
     deadline = time.monotonic() + TOTAL
     failure = Delivery(None, f"{place.host} has no address")
     for address in addresses:
+        if time.monotonic() >= deadline:
+            break
         connection = _connection(place, address)
         try:
             connection.connect()
@@ -101,7 +103,8 @@ def _exchange(
 ) -> Delivery:
     left = max(deadline - time.monotonic(), 0.1)
     taken: socket.socket = connection.sock
-    taken.settimeout(left)
+    # It sets this on the socket before it sends, and again before it reads.
+    connection.timeout = left
     # A timeout of the socket is one of each byte; this one is of them all.
     cut = threading.Timer(left, _shut, [taken])
     cut.daemon = True

@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 
 from pgtask.database.claims import ClaimedRow
 from pgtask.database.remote import Briefing, RemoteConnection
-from pgtask.database.remote_pool import RemotePool
+from pgtask.database.remote_pool import PATIENCE, RemotePool
 from pgtask.engine.claimer import Claimer
 from pgtask.engine.lane import LimitedLane
+from pgtask.model.errors import DatabaseUnavailableError
 
 # Looks and claims of one fetch, so that a long row of lanes that give nothing does not hold up the others for ever.
 _ROUNDS = 1000
@@ -50,9 +51,20 @@ class Dispenser:
     def fetch(self, pool: RemotePool, worker_id: int, limit: int, *, suspects: bool, rest: bool) -> tuple[Given, float]:
         """Up to `limit` jobs for a worker, noted as given to it; without any, for how many seconds to `rest`, if it is.
 
-        With `suspects` one that must run alone comes first.
+        With `suspects` one that must run alone comes first. Raises DatabaseUnavailableError also when others are at it
+        for too long, as they are while the database does not answer: threads are not to queue up here.
         """
-        with self._lock, pool.connection(worker_id) as connection:
+        if not self._lock.acquire(timeout=PATIENCE):
+            raise DatabaseUnavailableError(f"Other fetches of the same tasks have not ended for {PATIENCE:g} s.")
+        try:
+            return self._fetch(pool, worker_id, limit, suspects=suspects, rest=rest)
+        finally:
+            self._lock.release()
+
+    def _fetch(
+        self, pool: RemotePool, worker_id: int, limit: int, *, suspects: bool, rest: bool
+    ) -> tuple[Given, float]:
+        with pool.connection(worker_id) as connection:
             self.used_at = time.monotonic()
             if len(self._news) >= _MOST_NEWS:
                 self._claimer = self._new_claimer()

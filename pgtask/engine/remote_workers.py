@@ -39,11 +39,17 @@ def heartbeat(
     cpu_percent: float | None = None,
     rss_bytes: int | None = None,
     quiet: bool = False,
+    counts: tuple[int | None, int | None] = (None, None),
 ) -> Beat:
-    """Renews a worker's lease, and gives back what it was given before its last heartbeat and does not name."""
+    """Renews a worker's lease, and gives back what it was given before its last heartbeat and does not name.
+
+    `counts` are the attempts that have completed and failed there, None what was told before.
+    """
     pairs = sorted(set(named))
     with counter.pool.connection(worker.id) as connection, connection.transaction():
-        beat, forgotten = connection.beat(worker, pairs, cpu_percent=cpu_percent, rss_bytes=rss_bytes, quiet=quiet)
+        beat, forgotten = connection.beat(
+            worker, pairs, cpu_percent=cpu_percent, rss_bytes=rss_bytes, quiet=quiet, counts=counts
+        )
         settled = _give_back(connection, forgotten, "The worker named it no more.")
     _rouse(counter, settled)
     return beat

@@ -217,6 +217,14 @@ class WorkerNotFoundError(PgTaskError):
         self.worker_id = worker_id
 
 
+class WorkerGoneError(PgTaskError):
+    """A worker over HTTP is unknown, was declared dead or has left."""
+
+    def __init__(self, worker_id: int) -> None:
+        super().__init__(f"Worker {worker_id} is unknown, or its lease has ended. Drop its jobs, and register anew.")
+        self.worker_id = worker_id
+
+
 class NotAllowedError(PgTaskError):
     """The database role or the token in use may not do what was asked."""
 

@@ -44,7 +44,7 @@ class Site:
 
     def start(self) -> None:
         """Serves, at the same address as before."""
-        self._app = create_app(load_settings({"database_url": self._database}))
+        self._app = create_app(load_settings({"database_url": self._database, "max_body": 50_000}))
         self._server: BaseWSGIServer = make_server("127.0.0.1", self.port, self._app, threaded=True)
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -158,6 +158,26 @@ def test_jobs_are_run_retried_and_time_out(kind: str, start: Start, connection: 
     assert ended(connection, hopeless)["traceback"]
     assert ended(connection, slow)["outcome"] == "timeout"
     assert {run["worker_id"] for run in runs(connection, flaky)} == {id}
+    counted = "SELECT completed, unsuccessful FROM pgtask.workers"
+    eventually(lambda: connection.execute(counted).fetchall() == [(2, 4)], PATIENCE)
+
+
+@each_kind
+def test_an_end_that_cannot_be_told_is_the_jobs_own_failure(kind: str, start: Start, connection: Connection) -> None:
+    [large] = insert(connection, "add", {"a": "x" * 30_000, "b": "x" * 30_000}, max_retries=0)
+    [infinite] = insert(connection, "add", max_retries=0)
+    huge = f"1{'0' * 308}.5"
+    connection.execute(
+        "UPDATE pgtask.jobs SET payload = %s::jsonb WHERE id = %s", [f'{{"a": {huge}, "b": {huge}}}', infinite]
+    )
+    start(kind)
+
+    eventually(lambda: all(final(connection, job) for job in (large, infinite)), PATIENCE)
+
+    assert (ended(connection, large)["status"], ended(connection, large)["error_type"]) == ("failed", "Refused")
+    # To JavaScript it is null.
+    assert ended(connection, infinite)["status"] == {"python": "failed", "node": "completed"}[kind]
+    assert [run["outcome"] for run in runs(connection, large)] == ["failed"]
 
 
 @each_kind

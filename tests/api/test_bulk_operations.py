@@ -95,6 +95,18 @@ def test_all_that_match_are_cancelled_chunk_by_chunk(api: Api, connection: Conne
     assert done["finished_at"] >= done["started_at"]
 
 
+def test_what_ends_after_an_operation_was_made_is_not_caught(api: Api, connection: Connection, database: str) -> None:
+    add_run(connection, 1, queue="mail")
+    add_run(connection, 3, queue="mail")
+    made = create(api, action="delete", jobs={"queue": "mail"})
+    add_run(connection, 2, queue="mail")
+
+    work_off(database)
+
+    assert read(api, made)["processed"] == 2
+    assert [bool(final(connection, id)) for id in (1, 2, 3)] == [False, True, False]
+
+
 @pytest.mark.usefixtures("small_chunks")
 def test_a_chunk_that_fails_is_done_again_and_none_is_left_out(
     api: Api, connection: Connection, database: str, monkeypatch: pytest.MonkeyPatch

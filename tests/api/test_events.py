@@ -151,12 +151,48 @@ def test_what_a_stream_has_read_for_itself_is_not_told_again(database: str, conn
     assert (first, second) == (found, [])
 
 
+def test_what_happens_before_the_first_look_is_told(
+    api: Api, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that looks for all may begin late, when the first stream has read all that there was."""
+    monkeypatch.setattr(events, "LONGEST", 10.0)
+    teller = api.app.extensions["pgtask.broadcaster"]
+    look, read = teller._look, threading.Event()
+
+    def late(position: Any, standing: Any) -> Any:
+        if not read.wait(30):
+            raise TimeoutError
+        return look(position, standing)
+
+    with mock.patch.object(teller, "_look", late), stream(api) as told:
+        told.settle()
+        add_run(connection, 1)
+        read.set()
+        assert told.until("job")["id"] == 1
+
+
 @pytest.mark.parametrize("position", ["nonsense", "9-1-1-1", "1-999999999999-1-1"])
 def test_who_cannot_go_on_is_told_so_and_goes_on_from_now(api: Api, connection: Connection, position: str) -> None:
     with stream(api, Last_Event_ID=position) as told:
         assert told.next()["kind"] == "reset"
         add_run(connection, 1)
         assert told.until("job")["id"] == 1
+
+
+def test_who_comes_back_after_events_were_pruned_gets_all_that_is_kept(
+    api: Api, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LONGEST", 10.0)
+    for job in (1, 2, 3):
+        add_run(connection, job)
+    connection.execute("SELECT pgtask.note_pruned(xid, job_id, attempt) FROM pgtask.runs WHERE job_id = 1")
+    connection.execute("DELETE FROM pgtask.runs WHERE job_id = 1")
+
+    with stream(api) as other:
+        other.settle()
+        with stream(api, Last_Event_ID="1-1-0-0") as told:
+            assert told.next()["kind"] == "reset"
+            assert [told.until("job")["id"] for _ in range(2)] == [2, 3]
 
 
 def test_only_what_is_asked_for_is_told(api: Api, connection: Connection) -> None:

@@ -39,7 +39,8 @@ def ended(connection: Connection, outcome: str, seconds: float, *, final: bool =
         """
         INSERT INTO pgtask.runs (job_id, finished_at, started_at, scheduled_at, created_at, attempt, outcome, status,
                                  priority, final, queue, task)
-        SELECT 1, at, at - make_interval(secs => %(seconds)s), at - make_interval(secs => %(seconds)s), at, 1,
+        SELECT 1, at, at - make_interval(secs => %(seconds)s), at - make_interval(secs => %(seconds)s),
+               CASE WHEN %(final)s THEN at END, 1,
                %(outcome)s::pgtask.run_outcome, %(status)s::pgtask.job_status, 1, %(final)s, 'mail', 'send'
           FROM (SELECT now() - %(age)s::interval AS at) x
         """,
@@ -92,6 +93,7 @@ def test_a_server_with_another_schema_is_not_ready(api: Api, connection: Connect
 def test_metrics_are_for_holders_of_a_token(api: Api, database: str) -> None:
     problem(api.anonymous().get("//metrics"), 401, "missing-token")
     problem(api.holder_of(Scope.ENQUEUE).get("//metrics"), 403, "missing-scope")
+    problem(api.holder_of(Scope.READ, queues=["mail"]).get("//metrics"), 403, "limited-token")
 
     opened = create_app(load_settings({"database_url": database, "open_metrics": True}))
     assert opened.test_client().get("/metrics").status_code == 200
@@ -120,6 +122,26 @@ def test_metrics_count_what_ended(api: Api, connection: Connection) -> None:
         assert value(found, "pgtask_job_duration_seconds_bucket", le=le, **labels) == number
     assert value(found, "pgtask_job_duration_seconds_count", **labels) == 4
     assert value(found, "pgtask_job_duration_seconds_sum", **labels) == pytest.approx(0.02 + 0.2 + 45 + 99999)
+
+
+def test_counters_never_fall(api: Api, connection: Connection) -> None:
+    """A fall is a restart to Prometheus, which would add all that was counted before once more."""
+    ended(connection, "completed", 1)
+    ended(connection, "failed", 2)
+    ended(connection, "failed", 3)
+    statistics.roll_up(connection)
+    before = samples(api)
+
+    connection.execute("DELETE FROM pgtask.runs WHERE outcome = 'completed'")
+    # As a retry by hand does it.
+    connection.execute("UPDATE pgtask.runs SET final = false, status = NULL")
+    statistics.roll_up(connection)
+    api.app.extensions["pgtask.probes"].forget()
+    after = samples(api)
+
+    counted = {key: number for key, number in before.items() if key[0].startswith(("pgtask_jobs_", "pgtask_job_"))}
+    assert counted == {key: after[key] for key in counted}
+    assert value(after, "pgtask_jobs_failed_total", queue="mail", task="send") == 2
 
 
 def test_totals_outlive_the_statistics(api: Api, connection: Connection) -> None:
@@ -162,6 +184,16 @@ def test_requests_are_counted_by_route(api: Api) -> None:
     assert value(found, "pgtask_http_requests_total", method="GET", route="none", status="404") == 1
     assert value(found, "pgtask_http_requests_total", method="other", route="none", status="405") == 3
     assert value(found, "pgtask_http_request_duration_seconds_count", method="GET", route=route) == 2
+
+
+def test_methods_that_clients_make_up_are_counted_as_one(api: Api) -> None:
+    for number in range(3):
+        api(f"BREW{number}", "/nowhere")
+
+    found = samples(api)
+
+    assert value(found, "pgtask_http_requests_total", method="other", route="none", status="404") == 3
+    assert not [labels for _, labels in found if dict(labels).get("method", "").startswith("BREW")]
 
 
 def test_the_database_is_measured(api: Api, database: str) -> None:

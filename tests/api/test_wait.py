@@ -114,7 +114,7 @@ def test_who_waits_is_answered_when_the_server_is_to_end(
     [id] = insert(connection, "echo")
     requests = asked(threads, api, id, 2)
 
-    api.app.extensions["pgtask.stopping"].set()
+    api.app.extensions["pgtask.waiters"].dismiss()
 
     assert [request.result(30)["status"] for request in requests] == ["pending"] * 2
 

@@ -13,6 +13,8 @@ from tests.receiver import allow_loopback, verified
 from tests.rows import number
 from tests.site import answer, serving
 
+Connection = psycopg.Connection[Any]
+
 URL = "https://hooks.example.com/pgtask?a=b"
 
 
@@ -31,6 +33,16 @@ def test_a_webhook_is_made_and_its_secret_shown_once(api: Api) -> None:
     assert (made["url"], made["statuses"], made["tasks"], made["queues"]) == (URL, ["failed"], None, ["mail"])
     assert api.get("/webhooks/w").get_json() == made
     assert api.get("/webhooks").get_json() == {"items": [made], "next_cursor": None}
+
+
+def test_a_secret_is_not_kept_with_the_answer(api: Api, connection: Connection) -> None:
+    body, key = {"name": "w", "url": URL}, {"Idempotency-Key": "k"}
+
+    first, second = (api.post("/webhooks", body, headers=key) for _ in range(2))
+
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert second.get_json() == first.get_json() | {"secret": None}
+    assert number(connection, "SELECT count(*) FROM pgtask.idempotency_keys WHERE body LIKE '%%whsec%%'") == 0
 
 
 def test_a_webhook_is_changed_by_who_knows_how_it_is(api: Api) -> None:

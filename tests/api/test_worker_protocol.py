@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from pgtask.database import ownership
+from pgtask.database import ownership, remote
+from pgtask.database.remote import RemoteConnection
 from pgtask.model.token import Scope
 from tests.api.remote import Remote, register
 from tests.api_client import Api, problem
@@ -304,6 +305,21 @@ def test_a_fetch_that_waits_holds_no_connection(api: Api, connection: Connection
     assert not waiting.is_alive()
 
 
+def test_fetches_do_not_queue_up_behind_one_that_does_not_end(
+    api: Api, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would take up all threads of the server while the database does not answer."""
+    monkeypatch.setattr("pgtask.engine.dispenser.PATIENCE", 0.1)
+    [id] = insert(connection, "t")
+    worker = register(api, "t")
+    dispenser = api.app.extensions["pgtask.counter"]._dispenser((None, ("t",)))
+
+    with dispenser._lock:
+        problem(api.post("/workers/fetch", {"worker_id": worker.id}), 503, "database-unavailable")
+
+    assert worker.one()["id"] == id
+
+
 def test_when_too_many_wait_the_next_one_is_told_to_come_again(api: Api) -> None:
     worker = register(api, "t")
     api.app.extensions["pgtask.counter"]._places = 0
@@ -572,6 +588,69 @@ def test_a_dead_workers_jobs_come_back(api: Api, connection: Connection) -> None
     assert register(api, "t").one()["attempt"] == 2
 
 
+def test_a_claim_that_outlasts_its_worker_is_undone(
+    api: Api, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server may be stopped between its statements for longer than anyone looks for the jobs of the dead."""
+    [id] = insert(connection, "t")
+    worker = register(api, "t")
+    note = RemoteConnection.note_claim
+
+    def late(self: RemoteConnection, rows: Any) -> Any:
+        assert bury(connection, worker) == []
+        return note(self, rows)
+
+    monkeypatch.setattr(RemoteConnection, "note_claim", late)
+    problem(api.post("/workers/fetch", {"worker_id": worker.id}), 410, "worker-gone")
+    monkeypatch.undo()
+
+    assert live(connection, id)["status"] == "pending"
+    assert register(api, "t").one()["id"] == id
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_server_that_falls_silent_within_a_claim_keeps_nobody_alive(
+    pooled: bool, make_api: Callable[..., Api], database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(remote._SETTINGS, "idle_in_transaction_session_timeout", "100")
+    [id] = insert(connection, "t")
+    api = make_api(database, pooled=pooled)
+    worker = register(api, "t")
+    note = RemoteConnection.note_claim
+
+    def fall_silent(self: RemoteConnection, rows: Any) -> Any:
+        briefings = note(self, rows)
+        expire(connection, worker.id)
+        rescuer = add_worker(connection, age=60)
+        eventually(lambda: ownership.bury_dead(connection, rescuer))
+        return briefings
+
+    monkeypatch.setattr(RemoteConnection, "note_claim", fall_silent)
+    problem(api.post("/workers/fetch", {"worker_id": worker.id}), 503, "database-unavailable")
+
+    assert live(connection, id)["status"] == "pending"
+
+
+def test_a_worker_is_not_declared_dead_while_it_is_given_jobs(
+    api: Api, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert(connection, "t")
+    worker = register(api, "t")
+    note = RemoteConnection.note_claim
+
+    def meanwhile(self: RemoteConnection, rows: Any) -> Any:
+        briefings = note(self, rows)
+        expire(connection, worker.id)
+        assert ownership.bury_dead(connection, add_worker(connection, age=60)) == []
+        return briefings
+
+    monkeypatch.setattr(RemoteConnection, "note_claim", meanwhile)
+    given = worker.one()
+    monkeypatch.undo()
+
+    assert bury(connection, worker) == [(given["id"], 1)]
+
+
 def test_a_completion_from_before_the_death_is_known_after_it(api: Api, connection: Connection) -> None:
     insert(connection, "t")
     worker = register(api, "t")
@@ -608,6 +687,15 @@ def test_a_heartbeat_renews_the_lease(api: Api, connection: Connection) -> None:
     assert (found["cpu_percent"], found["rss_bytes"], found["running"]) == (12.5, 1000, 1)
     assert found["quiet_at"] is not None
     assert number(connection, "SELECT extract(epoch FROM expires_at - now()) FROM pgtask.workers") > 30
+
+
+def test_a_heartbeat_tells_how_many_attempts_have_ended(api: Api, connection: Connection) -> None:
+    worker = register(api, "t")
+    worker.beat(completed=7, unsuccessful=2)
+    worker.beat()
+
+    found = row(connection, worker)
+    assert (found["completed"], found["unsuccessful"]) == (7, 2)
 
 
 def test_a_heartbeat_tells_what_is_lost_and_what_to_cancel(api: Api, connection: Connection) -> None:

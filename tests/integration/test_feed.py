@@ -20,7 +20,7 @@ from pgtask.database import feed, partitions
 from pgtask.model.errors import ConsumerNotFoundError, PositionError
 from pgtask.model.event import FeedEvent
 from tests.command_line import add_run
-from tests.rows import insert, number
+from tests.rows import await_others, insert, number
 from tests.support import eventually
 
 Connection = psycopg.Connection[Any]
@@ -92,6 +92,7 @@ def test_a_subtransaction_is_of_its_transaction(connection: Connection, beside: 
     with beside.transaction():
         add_run(beside, 2)
     beside.commit()
+    await_others(connection)
 
     assert ids(feed.read(connection, start)) == [2, 1]
 
@@ -102,6 +103,7 @@ def test_two_runs_of_one_position_come_together(connection: Connection) -> None:
         for _ in range(2):
             add_run(connection, 1, "cancelled", attempt=None)
         add_run(connection, 2)
+    await_others(connection)
 
     found = feed.read(connection, start, 1)
 
@@ -115,6 +117,7 @@ def test_pages_of_any_size_are_the_same_feed(connection: Connection) -> None:
         with connection.transaction():
             for job in range(7):
                 add_run(connection, 10 * batch + job)
+    await_others(connection)
     whole = feed.read(connection, start)
     assert len(whole) == 35
 
@@ -129,12 +132,14 @@ def test_a_retry_by_hand_tells_nothing_until_the_job_ends_again(connection: Conn
     [job] = insert(connection, "t")
     start = feed.position(connection)
     connection.execute("SELECT pgtask.cancel(%s)", [job])
+    await_others(connection)
     [cancelled] = feed.read(connection, start)
 
     connection.execute("SELECT pgtask.retry(%s)", [job])
 
     assert feed.read(connection, cancelled.position) == []
     connection.execute("SELECT pgtask.cancel(%s)", [job])
+    await_others(connection)
     assert ids(feed.read(connection, cancelled.position)) == [job]
 
 
@@ -187,6 +192,7 @@ def test_a_position_never_passes_what_may_still_commit(plan: list[tuple[int, str
             writers[writer].commit()
             committed += written.pop(writer, [])
         open_xids.clear()
+        await_others(reader)
         for _ in range(len(committed) + 1):
             look()
 

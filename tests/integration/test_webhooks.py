@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import trustme
 
-from pgtask.database import webhooks
+from pgtask.database import feed, webhooks
 from pgtask.engine import delivery
 from pgtask.engine import webhooks as engine
 from pgtask.engine.webhooks import Webhooks
@@ -133,6 +133,21 @@ def test_one_that_does_not_answer_holds_up_no_other(site: Site, connection: Conn
         held.set()
 
 
+def test_who_was_served_comes_after_those_who_wait(connection: Connection) -> None:
+    for name in "ab":
+        webhooks.create(connection, name, "http://127.0.0.1/")
+    for job in (1, 2, 3):
+        add_run(connection, job)
+
+    served = []
+    for _ in range(4):
+        [due] = webhooks.due(connection, [], 1)
+        served.append(due.name)
+        webhooks.advance(connection, due, feed.read(connection, due.position, 1)[-1].position, 200)
+
+    assert served == ["a", "b", "a", "b"]
+
+
 @pytest.mark.usefixtures("sender")
 def test_one_that_failed_for_days_is_paused_and_goes_on_when_resumed(site: Site, connection: Connection) -> None:
     site.answers["/hook"] = answer(503, b"")
@@ -247,6 +262,18 @@ def test_who_answers_byte_by_byte_is_cut_off(site: Site, monkeypatch: pytest.Mon
     found = delivery.send(url(site), draw_secret(), MESSAGE, LOOPBACK)
 
     assert found.error
+
+
+def test_an_answer_may_take_longer_than_a_connection(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "CONNECT_WITHIN", 0.1)
+
+    def think(handler: Any) -> None:
+        threading.Event().wait(0.5)
+        answer()(handler)
+
+    site.answers["/hook"] = think
+
+    assert delivery.send(url(site), draw_secret(), MESSAGE, LOOPBACK).status == 200
 
 
 def test_an_endless_answer_to_what_went_well_is_not_read(site: Site) -> None:

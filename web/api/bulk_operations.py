@@ -30,8 +30,8 @@ from ..shapes import Page, Shape
 
 section = Section(
     "bulk operations",
-    "Actions on all jobs that a filter means, worked off a chunk at a time by a worker or the server. What comes to "
-    "match after the operation was made is not caught.",
+    "Actions on all jobs that a filter means, worked off a chunk at a time by a worker or the server. Jobs enqueued "
+    "after the operation was made are not caught, nor are, where ended jobs are meant, those that ended after it.",
 )
 
 Name = Annotated[Text, Field(min_length=1, max_length=200)]

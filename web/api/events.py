@@ -111,18 +111,18 @@ def stream_events(pool: Pool, query: EventsQuery) -> Response:  # noqa: ARG001 -
     except BaseException:
         broadcaster.release()
         raise
-    sent = _stream(subscription, _Wanted(query, caller()), lost=not known)
+    sent = _stream(broadcaster, subscription, _Wanted(query, caller()), lost=not known)
     response = Response(sent, content_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
     response.call_on_close(broadcaster.release)
     return response
 
 
-def _stream(subscription: Subscription, wanted: _Wanted, *, lost: bool) -> Iterator[str]:
+def _stream(broadcaster: Broadcaster, subscription: Subscription, wanted: _Wanted, *, lost: bool) -> Iterator[str]:
     deadline = time.monotonic() + LONGEST
     yield "retry: 2000\n\n"
     if lost:
         yield _written(FeedEvent(subscription.position, None, "This is no position of the feed."))
-    while (left := deadline - time.monotonic()) > 0:
+    while (left := deadline - time.monotonic()) > 0 and not broadcaster.closed:
         silent = True
         try:
             for news in subscription.news(min(KEEP_ALIVE, left)):

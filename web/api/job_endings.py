@@ -11,7 +11,7 @@ from pgtask.engine import remote_workers
 from pgtask.engine.classify import MAX_ERROR, MAX_TRACEBACK
 from pgtask.engine.remote_endings import Ending, Settled
 from pgtask.engine.remote_workers import LogLine
-from pgtask.model.errors import PayloadError
+from pgtask.model.errors import PayloadError, WorkerGoneError
 from pgtask.model.payload import clean_text, encode_result
 from pgtask.model.token import Scope
 
@@ -19,7 +19,7 @@ from ..contract import Section
 from ..fields import WHOLE, Duration
 from ..inputs import Body
 from ..problems import Problem
-from ..serving import Attempt, JobId, WorkerId, counter, gone, own_worker
+from ..serving import Attempt, JobId, WorkerId, counter, own_worker
 from ..shapes import Shape
 
 section = Section("job endings", "What workers over HTTP tell of the jobs that they run.")
@@ -171,7 +171,7 @@ def complete_jobs(body: CompletedSeveral) -> dict[str, Any]:
     endings = {(job.id, job.attempt): _completed(job.id, job.attempt, job.result, job.seconds) for job in body.jobs}
     settled = remote_workers.end(counter(), worker, list(endings.values()))
     if worker.dead and all(one.outcome is None for one in settled.values()):
-        raise gone(worker.id)
+        raise WorkerGoneError(worker.id)
     return {"jobs": [_as_json(id, attempt, one) for (id, attempt), one in settled.items()]}
 
 
@@ -278,8 +278,8 @@ def _as_json(id: int, attempt: int, settled: Settled) -> dict[str, Any]:
     }
 
 
-def _not_held(worker: RemoteWorker, id: int, attempt: int) -> Problem:
+def _not_held(worker: RemoteWorker, id: int, attempt: int) -> Exception:
     if worker.dead:
-        return gone(worker.id)
+        return WorkerGoneError(worker.id)
     detail = f"Worker {worker.id} does not hold attempt {attempt} of job {id}: it was lost, or has ended. Drop it."
     return Problem(409, "lease-lost", detail)

@@ -79,8 +79,8 @@ class WebhookShape(Shape):
 class NewWebhookShape(WebhookShape):
     """A webhook that was made."""
 
-    secret: str
-    """What signs its messages. It is not shown again."""
+    secret: str | None
+    """What signs its messages. It is not shown again: null where a request is repeated with its Idempotency-Key."""
 
 
 class DeliveryShape(Shape):
@@ -109,8 +109,9 @@ def create_webhook(connection: Connection, body: NewWebhook) -> Answer:
     require_all_queues()
     note(body.name, url=body.url)
     secret = webhooks.create(connection, body.name, body.url, **_filters(body))
-    made = record_as_json(webhooks.read(connection, body.name)) | {"secret": secret}
-    return Answer(made, headers={"Location": f"{BASE}/webhooks/{quote(body.name, safe='')}"})
+    made = record_as_json(webhooks.read(connection, body.name))
+    place = {"Location": f"{BASE}/webhooks/{quote(body.name, safe='')}"}
+    return Answer(made | {"secret": secret}, headers=place, kept=made | {"secret": None})
 
 
 @section.get("/webhooks/{name}", scope=Scope.ADMIN, answer=WebhookShape)

@@ -10,7 +10,7 @@ from pydantic import Field
 from pgtask.database import remote
 from pgtask.database.connection import Connection
 from pgtask.engine import remote_workers
-from pgtask.model.errors import QueueNotFoundError, TaskError
+from pgtask.model.errors import QueueNotFoundError, TaskError, WorkerGoneError
 from pgtask.model.pace import Pace
 from pgtask.model.payload import encode
 from pgtask.model.token import Scope
@@ -20,7 +20,7 @@ from ..document import BASE
 from ..fields import WHOLE, Duration, Priority, Text
 from ..inputs import Body
 from ..requests import caller, require_all_queues, require_queue
-from ..serving import Attempt, JobId, Short, TaskName, WorkerId, counter, gone, live_worker, own_worker, within
+from ..serving import Attempt, JobId, Short, TaskName, WorkerId, counter, live_worker, own_worker, within
 from ..shapes import Shape
 
 section = Section(
@@ -94,9 +94,13 @@ class Beat(Body):
     jobs: list[HeldAttempt] = Field(default=[], max_length=10_000)
     cpu_percent: float | None = Field(None, ge=0, le=1e6)
     """Of one core."""
-    rss_bytes: Annotated[int, Field(ge=0, le=2**63 - 1), WHOLE] | None = None
+    rss_bytes: Annotated[int, Field(ge=0, le=2**50), WHOLE] | None = None
     quiet: bool = False
     """Whether it takes no more jobs for now."""
+    completed: Annotated[int, Field(ge=0, le=2**63 - 1), WHOLE] | None = None
+    """Attempts that have completed there since it registered, for the metrics; null leaves what it told before."""
+    unsuccessful: Annotated[int, Field(ge=0, le=2**63 - 1), WHOLE] | None = None
+    """Attempts that have ended otherwise."""
 
 
 class AttemptShape(Shape):
@@ -183,9 +187,10 @@ def send_heartbeat(body: Beat) -> dict[str, Any]:
         cpu_percent=body.cpu_percent,
         rss_bytes=body.rss_bytes,
         quiet=body.quiet,
+        counts=(body.completed, body.unsuccessful),
     )
     if not beat.alive:
-        raise gone(worker.id)
+        raise WorkerGoneError(worker.id)
     return {
         "lost": [{"id": id, "attempt": attempt} for id, attempt in beat.lost],
         "cancel": [{"id": id, "attempt": attempt} for id, attempt in beat.cancel],

@@ -13,7 +13,7 @@ WITH beat AS (
            running = %(running)s::int4, cpu_percent = %(cpu_percent)s::float4, rss_bytes = %(rss_bytes)s::int8,
            tasks = coalesce(nullif(%(tasks)s::text[], '{}'), w.tasks),
            quiet_at = CASE WHEN %(quiet)s::bool THEN coalesce(w.quiet_at, now()) END,
-           completed = %(completed)s::int8, unsuccessful = %(unsuccessful)s::int8
+           completed = coalesce(%(completed)s::int8, w.completed), unsuccessful = coalesce(%(unsuccessful)s::int8, w.unsuccessful)
      WHERE w.id = %(worker_id)s::int4 AND w.dead_at IS NULL
     RETURNING w.stopping_at, w.id, w.slots, w.running, w.cpu_percent, w.rss_bytes
 ), noted AS (
