@@ -215,20 +215,26 @@ def _responses(operation: Operation, models: _Models) -> dict[str, Any]:
         if operation.answer is not None:
             content = {operation.media_type: {"schema": models.of(operation.answer, "serialization")}}
             made[str(status)]["content"] = content
-    problems = {*_ALWAYS, *operation.problems}
-    if operation.scope is not None:
-        problems |= {401, 403}
-    if operation.path_parameters:
-        problems.add(404)
-    if operation.query is not None:
-        problems.add(414)
-    if operation.body is not None:
-        problems |= {400, 408, 413, 415}
-    if operation.method == "POST" and "connection" in operation.inputs:
-        problems.add(409)
     if operation.safe and operation.status == 200:
         made["304"] = {"description": HTTPStatus(304).phrase}
-    for status in sorted(problems):
+    for status in sorted(_problems(operation)):
         content = {MEDIA_TYPE: {"schema": models.problem}}
         made[str(status)] = {"description": HTTPStatus(status).phrase, "content": content}
     return made
+
+
+def _problems(operation: Operation) -> set[int]:
+    found = {*_ALWAYS, *operation.problems}
+    if operation.scope is not None:
+        found |= {401, 403}
+    if operation.path_parameters:
+        found.add(404)
+    if operation.query is not None:
+        found.add(414)
+    if not operation.safe:
+        found |= {400, 408, 413}
+    if operation.body is not None:
+        found.add(415)
+    if operation.method == "POST" and "connection" in operation.inputs:
+        found.add(409)
+    return found
