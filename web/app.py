@@ -39,6 +39,9 @@ _CLOSED = "default-src 'none'; frame-ancestors 'none'"
 DATABASE_PATIENCE = 3.0
 """Seconds that a request waits for a connection before it is told to come back."""
 
+STATEMENT_PATIENCE = 20.0
+"""Seconds that a statement of a request may take, as when others hold its rows; then that is told to come back, too."""
+
 
 def create_app(settings: Settings | None = None, *, url: str | None = None, prefix: str = "") -> Flask:
     """The API as a WSGI application, for gunicorn (`pgtask server`) or any other server.
@@ -56,6 +59,7 @@ def create_app(settings: Settings | None = None, *, url: str | None = None, pref
         name="pgtask server",
         max_size=given.server_connections,
         patience=DATABASE_PATIENCE,
+        statement_timeout=STATEMENT_PATIENCE,
     )
     app = Flask("pgtask.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = given.max_body

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pgtask.database import request_rates
 from pgtask.database.pool import Pool
+from pgtask.database.reading import in_words_of
 
 from .problems import Problem
 
@@ -67,14 +68,15 @@ class Rates:
     def take(self, caller: str, rate: float, burst: float | None = None) -> Standing:
         """Spends a permit of a caller with so many requests a second, if there is one.
 
-        `burst` is how many may come at once, what comes in a second unless given. Raises DatabaseUnavailableError.
+        `burst` is how many may come at once, what comes in a second unless given. Raises DatabaseUnavailableError, and
+        BusyError or TimeLimitError where others hold the count.
         """
         room = max(1, int(rate if burst is None else burst))
         standing = self._spend(caller, room)
         if standing is not None:
             return standing
         wanted = max(1, min(int(rate * SHARE), room, _LARGEST))
-        with self._pool.connection() as connection:
+        with self._pool.connection() as connection, in_words_of(self._pool.url):
             got = request_rates.take(connection, caller, rate=rate, burst=room, wanted=wanted)
         now = self._clock()
         with self._lock:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -35,15 +36,18 @@ class Pool:
         name: str = "pgtask client",
         max_size: int = MAX_SIZE,
         patience: float = PATIENCE,
+        statement_timeout: float | None = None,
     ) -> None:
-        """`pooled`: a transaction pooler is in between, so nothing is prepared.
+        """`pooled`: a transaction pooler is in between, so nothing is prepared, and roles have to bound statements.
 
-        `name` is what PostgreSQL shows of the connections, `patience` how many seconds one is waited for.
+        `name` is what PostgreSQL shows of the connections, `patience` how many seconds one is waited for,
+        `statement_timeout` how many a statement of a thread may take.
         """
         self.url = url
         self._arguments: dict[str, Any] = {"autocommit": True, "application_name": name}
         if pooled:
             self._arguments["prepare_threshold"] = None
+        self._statement_timeout = None if pooled else statement_timeout
         self._max_size = max_size
         self._patience = patience
         self._lock = threading.Lock()
@@ -57,7 +61,7 @@ class Pool:
             if self._pool is None:
                 self._pool = ConnectionPool(
                     self.url,
-                    kwargs=self._arguments,
+                    kwargs=self._arguments | self._limits(),
                     min_size=1,
                     max_size=self._max_size,
                     timeout=self._patience,
@@ -73,6 +77,12 @@ class Pool:
                     yield connection
             except PoolTimeout as error:
                 raise DatabaseUnavailableError(unreachable(self.url, error)) from error
+
+    def _limits(self) -> dict[str, str]:
+        if self._statement_timeout is None:
+            return {}
+        given = conninfo_to_dict(self.url).get("options") or ""
+        return {"options": f"{given} -c statement_timeout={self._statement_timeout * 1000:.0f}".strip()}
 
     @asynccontextmanager
     async def connection_async(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
