@@ -24,6 +24,7 @@ import urllib3
 from pgtask.database import embedded, migrations, tokens
 from pgtask.model.errors import EmbeddedServerError
 from pgtask.model.token import Scope
+from pgtask.testing import servers
 from tests.acceptance.serving import Server, Servers, servers_of
 from tests.support import eventually
 
@@ -259,33 +260,15 @@ def test_while_postgresql_restarts_callers_are_told_to_come_back(
         assert server.terminate() == 0
 
 
-def test_a_request_at_hand_is_answered_before_the_server_ends(
+def test_a_server_that_stops_answers_who_waits_and_ends_what_is_at_hand(
     api_servers: Servers, connection: psycopg.Connection
 ) -> None:
-    server = api_servers.start("--processes", "1")
-    answers = []
-    assert server.ask("GET", "/api/v1/me").status == 200
-    with connection.transaction():
-        connection.execute("LOCK TABLE pgtask.audit")
-        body = {"name": "late", "scopes": ["read"]}
-        thread = threading.Thread(target=lambda: answers.append(server.ask("POST", "/api/v1/tokens", body)))
-        thread.start()
-        eventually(lambda: waiting(api_servers.url))
-        server.process.send_signal(signal.SIGTERM)
-        eventually(lambda: "Handling signal: term" in server.said())
-    thread.join(30)
-
-    assert [answer.status for answer in answers] == [201]
-    assert server.process.wait(30) == 0
-
-
-def test_who_waits_is_answered_when_the_server_stops(api_servers: Servers, connection: psycopg.Connection) -> None:
-    server = api_servers.start("--processes", "1", PGTASK_GRACE="20s")
+    server = api_servers.start("--processes", "1", PGTASK_GRACE="25s")
     job = server.ask("POST", "/api/v1/jobs", {"task": "echo"}).json()["id"]
     worker = server.ask("POST", "/api/v1/workers/register", {"tasks": ["other"]}).json()["worker_id"]
     fetch = {"worker_id": worker, "wait": 30}
 
-    with ThreadPoolExecutor(2) as threads:
+    with ThreadPoolExecutor(3) as threads:
         waits = threads.submit(server.ask, "GET", f"/api/v1/jobs/{job}?wait=60")
         fetches = threads.submit(server.ask, "POST", "/api/v1/workers/fetch", fetch)
         events = server.pool.request(
@@ -299,10 +282,18 @@ def test_who_waits_is_answered_when_the_server_stops(api_servers: Servers, conne
         # Whoever waits for a job looks for it, and whoever fetches listens.
         for work in ("looking", "listening"):
             eventually(lambda wanted=work: wanted in at_work(connection), 20)  # type: ignore[misc]
-        assert server.terminate() == 0
-        answers = [waits.result(30), fetches.result(30)]
-        # One that is cut off has no end, and raises.
-        rest = b"".join(told)
+        with connection.transaction():
+            connection.execute("LOCK TABLE pgtask.audit")
+            late = threads.submit(server.ask, "POST", "/api/v1/tokens", {"name": "late", "scopes": ["read"]})
+            eventually(lambda: waiting(api_servers.url))
+            server.process.send_signal(signal.SIGTERM)
+            answers = [waits.result(60), fetches.result(60)]
+            # One that is cut off has no end, and raises.
+            rest = b"".join(told)
+            assert not late.done()
+        assert late.result(30).status == 201
+        server.pool.clear()
+        assert server.process.wait(30) == 0
 
     assert [answer.status for answer in answers] == [200, 200]
     assert (answers[0].json()["id"], answers[0].json()["status"]) == (job, "pending")
@@ -397,8 +388,18 @@ NONSENSE = [
 ]
 
 
-def test_nonsense_is_refused_in_order(api_servers: Servers) -> None:
-    server = api_servers.start("--processes", "1")
+@pytest.fixture(scope="module")
+def small_server(
+    pgtask_server: str, pgtask_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server that takes small bodies alone, for tests that leave it as it was."""
+    folder = tmp_path_factory.mktemp("small")
+    with servers.database(pgtask_server, pgtask_template) as url, servers_of(url, folder) as made:
+        yield made.start("--processes", "1", PGTASK_MAX_BODY="1000")
+
+
+def test_nonsense_is_refused_in_order(small_server: Server) -> None:
+    server = small_server
     for request, status in NONSENSE:
         answer = raw(server, request)
         head, _, body = answer.partition(b"\r\n\r\n")
@@ -423,8 +424,8 @@ def raw(server: Server, request: bytes) -> bytes:
     return received
 
 
-def test_chunks_are_read_and_their_end_is_not_taken_on_trust(api_servers: Servers) -> None:
-    server = api_servers.start("--processes", "1", PGTASK_MAX_BODY="1000")
+def test_chunks_are_read_and_their_end_is_not_taken_on_trust(small_server: Server) -> None:
+    server = small_server
     head = (
         b"POST /api/v1/tokens HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
         b"Connection: close\r\nAuthorization: Bearer " + str(server.token).encode() + b"\r\n\r\n"
@@ -471,21 +472,20 @@ def refused(url: str, *flags: str) -> tuple[int, str]:
 
 
 def test_what_keeps_it_from_starting_is_said_in_a_line(
-    api_servers: Servers, database: str, empty_database: str
+    small_server: Server, database: str, empty_database: str
 ) -> None:
-    server = api_servers.start(token=False)
-    taken = server.place.removeprefix("http://")
-
-    for url, flags, code, text in (
-        (database, ("--bind", "0.0.0.0:0"), 2, "There is no token"),
-        (database, ("--bind", "[::]:0"), 2, "pgtask tokens create NAME --scope admin"),
+    taken = small_server.place.removeprefix("http://")
+    cases = (
+        (database, ("--bind", "0.0.0.0:0"), 2, "Make one first: pgtask tokens create NAME --scope admin"),
         (database, ("--bind", taken), 2, f"The server cannot listen at {taken}: it is taken."),
-        (database, ("--bind", "nonsense"), 2, "'nonsense' is no address to listen at"),
         (database, ("--bind", "unix:/nowhere/socket"), 2, "The server cannot listen at unix:/nowhere/socket"),
         (empty_database, ("--bind", "127.0.0.1:0"), 1, "run pgtask db migrate"),
         ("postgresql://localhost:1/x", ("--bind", "127.0.0.1:0"), 4, "Cannot reach PostgreSQL"),
-    ):
-        found, said = refused(url, *flags)
+    )
+    with ThreadPoolExecutor(4) as threads:
+        ends = list(threads.map(lambda case: refused(case[0], *case[1]), cases))
+
+    for (found, said), (_, _, code, text) in zip(ends, cases, strict=True):
         assert (found, said.count("\n")) == (code, 1), said
         assert text in said
 

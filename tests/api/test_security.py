@@ -95,6 +95,7 @@ def test_s1_rights_are_checked_before_anything_of_the_body(api: Api) -> None:
         ("localhost:0", True),
         ("0.0.0.0:0", False),
         (":0", False),
+        ("[::]:0", False),
     ],
 )
 def test_s1_it_is_known_who_can_reach_a_socket(place: str, here: bool) -> None:
