@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pgtask.database import feed, watching
 from pgtask.database.connection import one_line
 from pgtask.database.pool import Pool
+from pgtask.database.reading import in_words_of
 from pgtask.model.change import Change, Snapshot, changes
 from pgtask.model.event import FeedEvent, order_of
 
@@ -69,13 +70,13 @@ class Broadcaster:
         with self._changed:
             told = self._told
         if after is None:
-            with self._pool.connection() as connection:
+            with self._pool.connection() as connection, in_words_of(self._pool.url):
                 after = feed.position(connection)
         return Subscription(self, after, told)
 
     def page(self, after: str) -> list[FeedEvent]:
         """What the database has after a position."""
-        with self._pool.connection() as connection:
+        with self._pool.connection() as connection, in_words_of(self._pool.url):
             return feed.read(connection, after, _PAGE)
 
     def wait(self, told: int, seconds: float) -> tuple[int, list[News] | None]:
@@ -119,7 +120,7 @@ class Broadcaster:
 
     def _look(self, position: str | None, standing: Snapshot | None) -> tuple[list[News], str, Snapshot]:
         news: list[News] = []
-        with self._pool.connection() as connection:
+        with self._pool.connection() as connection, in_words_of(self._pool.url):
             reached = feed.position(connection) if position is None else position
             seen = watching.look(connection)
             if standing is not None:

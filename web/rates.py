@@ -68,7 +68,8 @@ class Rates:
     def take(self, caller: str, rate: float, burst: float | None = None) -> Standing:
         """Spends a permit of a caller with so many requests a second, if there is one.
 
-        `burst` is how many may come at once, what comes in a second unless given. Raises DatabaseUnavailableError.
+        `burst` is how many may come at once, what comes in a second unless given. Raises DatabaseUnavailableError, and
+        BusyError or TimeLimitError where others hold the count.
         """
         room = max(1, int(rate if burst is None else burst))
         standing = self._spend(caller, room)

@@ -9,6 +9,7 @@ from collections import Counter
 
 from pgtask.database import jobs
 from pgtask.database.pool import Pool
+from pgtask.database.reading import in_words_of
 from pgtask.model.errors import PgTaskError
 
 log = logging.getLogger("pgtask.web")
@@ -79,7 +80,7 @@ class Waiters:
 
     def _live(self, wanted: set[int]) -> set[int]:
         try:
-            with self._pool.connection() as connection:
+            with self._pool.connection() as connection, in_words_of(self._pool.url):
                 return jobs.live_among(connection, wanted)
         except PgTaskError as error:
             log.warning("cannot look after jobs that are waited for: %s", error)

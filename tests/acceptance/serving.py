@@ -67,6 +67,8 @@ class Server:
 
     def terminate(self) -> int:
         """Asks it to stop and returns its exit code."""
+        # It leaves connections that are kept open some time for one more request.
+        self.pool.clear()
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE)
 

@@ -17,7 +17,8 @@ from tests.acceptance.serving import Server, Servers
 
 SETTINGS = Path(__file__).resolve().parents[1] / "api"
 
-# It would take away its own token; a stream lasts five minutes; nothing is to be sent elsewhere.
+# It would take away its own token; a stream lasts five minutes, and schemathesis checks an answer when it is complete
+# (tests/api/test_events.py reads streams); nothing is to be sent elsewhere.
 LEFT_OUT = ("revoke_token", "stream_events", "test_webhook")
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +24,7 @@ import urllib3
 from pgtask.database import embedded, migrations, tokens
 from pgtask.model.errors import EmbeddedServerError
 from pgtask.model.token import Scope
+from pgtask.testing import servers
 from tests.acceptance.serving import Server, Servers, servers_of
 from tests.rows import insert, number
 from tests.support import eventually
@@ -385,8 +387,18 @@ NONSENSE = [
 ]
 
 
-def test_nonsense_is_refused_in_order(api_servers: Servers) -> None:
-    server = api_servers.start("--processes", "1")
+@pytest.fixture(scope="module")
+def small_server(
+    pgtask_server: str, pgtask_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server that takes small bodies alone, for tests that leave it as it was."""
+    folder = tmp_path_factory.mktemp("small")
+    with servers.database(pgtask_server, pgtask_template) as url, servers_of(url, folder) as made:
+        yield made.start("--processes", "1", PGTASK_MAX_BODY="1000")
+
+
+def test_nonsense_is_refused_in_order(small_server: Server) -> None:
+    server = small_server
     for request, status in NONSENSE:
         answer = raw(server, request)
         head, _, body = answer.partition(b"\r\n\r\n")
@@ -411,8 +423,8 @@ def raw(server: Server, request: bytes) -> bytes:
     return received
 
 
-def test_chunks_are_read_and_their_end_is_not_taken_on_trust(api_servers: Servers) -> None:
-    server = api_servers.start("--processes", "1", PGTASK_MAX_BODY="1000")
+def test_chunks_are_read_and_their_end_is_not_taken_on_trust(small_server: Server) -> None:
+    server = small_server
     head = (
         b"POST /api/v1/tokens HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
         b"Connection: close\r\nAuthorization: Bearer " + str(server.token).encode() + b"\r\n\r\n"
@@ -459,21 +471,20 @@ def refused(url: str, *flags: str) -> tuple[int, str]:
 
 
 def test_what_keeps_it_from_starting_is_said_in_a_line(
-    api_servers: Servers, database: str, empty_database: str
+    small_server: Server, database: str, empty_database: str
 ) -> None:
-    server = api_servers.start(token=False)
-    taken = server.place.removeprefix("http://")
-
-    for url, flags, code, text in (
-        (database, ("--bind", "0.0.0.0:0"), 2, "There is no token"),
-        (database, ("--bind", "[::]:0"), 2, "pgtask tokens create NAME --scope admin"),
+    taken = small_server.place.removeprefix("http://")
+    cases = (
+        (database, ("--bind", "0.0.0.0:0"), 2, "Make one first: pgtask tokens create NAME --scope admin"),
         (database, ("--bind", taken), 2, f"The server cannot listen at {taken}: it is taken."),
-        (database, ("--bind", "nonsense"), 2, "'nonsense' is no address to listen at"),
         (database, ("--bind", "unix:/nowhere/socket"), 2, "The server cannot listen at unix:/nowhere/socket"),
         (empty_database, ("--bind", "127.0.0.1:0"), 1, "run pgtask db migrate"),
         ("postgresql://localhost:1/x", ("--bind", "127.0.0.1:0"), 4, "Cannot reach PostgreSQL"),
-    ):
-        found, said = refused(url, *flags)
+    )
+    with ThreadPoolExecutor(4) as threads:
+        ends = list(threads.map(lambda case: refused(case[0], *case[1]), cases))
+
+    for (found, said), (_, _, code, text) in zip(ends, cases, strict=True):
         assert (found, said.count("\n")) == (code, 1), said
         assert text in said
 

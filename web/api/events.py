@@ -14,7 +14,7 @@ from pydantic import Field
 
 from pgtask.database.pool import Pool
 from pgtask.model.change import Change, RunningJob, WatchedQueue, change_as_json
-from pgtask.model.errors import DatabaseUnavailableError
+from pgtask.model.errors import BusyError, DatabaseUnavailableError, TimeLimitError
 from pgtask.model.event import POSITION, FeedEvent, feed_event_as_json
 from pgtask.model.token import Principal
 
@@ -129,7 +129,7 @@ def _stream(broadcaster: Broadcaster, subscription: Subscription, wanted: _Wante
                 if wanted.lets_pass(news):
                     silent = False
                     yield _written(news)
-        except DatabaseUnavailableError:
+        except (DatabaseUnavailableError, BusyError, TimeLimitError):
             # The client's next request is told so, and comes until it is not.
             return
         if silent:
