@@ -80,7 +80,7 @@ def delete_jobs(connection: Connection, ids: Sequence[int], *, ended: bool = Fal
     too, which is `active`: it was put back since it was found among the ended ones.
     """
     with in_words(connection), connection.transaction():
-        live = _lock(connection, ids)
+        live = lock_jobs(connection, ids)
         spared = {id: "active" if status == "pending" else status for id, status in live.items()}
         if not ended:
             spared = {id: status for id, status in live.items() if status == "running"}
@@ -89,7 +89,7 @@ def delete_jobs(connection: Connection, ids: Sequence[int], *, ended: bool = Fal
     return [Answer(id, spared.get(id, "deleted" if id in deleted else None)) for id in ids]
 
 
-def _lock(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
+def lock_jobs(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
     """Keeps live jobs as they are until the caller's transaction ends; returns their statuses."""
     with in_words(connection), connection.cursor(row_factory=tuple_row) as cursor:
         cursor.execute(_LOCK_KEYS, {"ids": list(ids)})
