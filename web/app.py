@@ -11,6 +11,7 @@ from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import MethodNotAllowed
 
 from pgtask.config import Settings, load_settings
+from pgtask.database.connection import STATEMENT_TIMEOUT
 from pgtask.database.pool import Pool
 from pgtask.model.errors import ConfigurationError
 from pgtask.model.token import Scope
@@ -37,7 +38,13 @@ log = logging.getLogger("pgtask.web")
 _CLOSED = "default-src 'none'; frame-ancestors 'none'"
 
 DATABASE_PATIENCE = 3.0
-"""Seconds that a request waits for a connection before it is told to come back."""
+"""Seconds that a request waits for a connection, or for what others have locked, before it is told to come back."""
+
+# Or whatever holds a lock for long would in time hold every connection and every thread.
+_LIMITS = {
+    "lock_timeout": f"{DATABASE_PATIENCE * 1000:.0f}",
+    "statement_timeout": f"{STATEMENT_TIMEOUT * 1000:.0f}",
+}
 
 
 def create_app(settings: Settings | None = None, *, url: str | None = None, prefix: str = "") -> Flask:
@@ -56,6 +63,7 @@ def create_app(settings: Settings | None = None, *, url: str | None = None, pref
         name="pgtask server",
         max_size=given.server_connections,
         patience=DATABASE_PATIENCE,
+        settings=_LIMITS,
     )
     app = Flask("pgtask.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = given.max_body

@@ -53,6 +53,8 @@ class Dispatcher:
                 raise inputs.refused(next(iter(request.args)), "this takes no query")
             if body is not None:
                 arguments["body"] = inputs.read_body(body)
+            elif not operation.safe:
+                inputs.require_no_body()
             if "pool" in takes:
                 arguments["pool"] = self._pool
             if "connection" not in takes:

@@ -186,16 +186,26 @@ def _inlined(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[
 
 
 def _headers(operation: Operation) -> list[dict[str, Any]]:
-    if operation.method != "POST" or "connection" not in operation.inputs:
-        return []
-    return [
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "description": "The same key with the same request gets the same answer, for a day, and is done once.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]*[!-~][ -~]*$"},
-        }
-    ]
+    made: list[dict[str, Any]] = []
+    if 412 in operation.problems:
+        made.append(
+            {
+                "name": "If-Match",
+                "in": "header",
+                "description": "The ETag that a GET of it answered. What was changed since stays as it is.",
+                "schema": {"type": "string"},
+            }
+        )
+    if operation.method == "POST" and "connection" in operation.inputs:
+        made.append(
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "The same key with the same request gets the same answer, for a day, and is done once.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]*[!-~][ -~]*$"},
+            }
+        )
+    return made
 
 
 def _responses(operation: Operation, models: _Models) -> dict[str, Any]:
@@ -213,7 +223,7 @@ def _responses(operation: Operation, models: _Models) -> dict[str, Any]:
     if operation.query is not None:
         problems.add(414)
     if operation.body is not None:
-        problems |= {400, 413, 415}
+        problems |= {400, 408, 413, 415}
     if operation.method == "POST" and "connection" in operation.inputs:
         problems.add(409)
     if operation.safe and operation.status == 200:

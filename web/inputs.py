@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from .problems import Problem, pointer_to
 
 JSON = "application/json"
+_NOTHING = frozenset({b"", b"{}", b"null"})
 
 
 class Body(BaseModel):
@@ -57,6 +58,14 @@ def read_body(adapter: TypeAdapter[Any]) -> Any:
                 raise Problem(422, "invalid-request", f"A text in the body is no Unicode: {reason}.") from None
             raise Problem(400, "invalid-json", f"The body is no JSON: {reason}.") from None
         raise
+
+
+def require_no_body() -> None:
+    """Raises Problem 422 for a body that says something where nothing is read; an empty object says nothing."""
+    if body_bytes().strip() not in _NOTHING:
+        raise Problem(
+            422, "invalid-request", "This takes no body.", {"errors": [{"pointer": "", "detail": "Not taken"}]}
+        )
 
 
 def body_bytes() -> bytes:

@@ -22,6 +22,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from pgtask.database import metering
 from pgtask.database.pool import Pool
 from pgtask.database.readiness import conditions
+from pgtask.database.reading import in_words_of
 from pgtask.model.metrics import Measured
 from pgtask.model.token import Scope
 from pgtask.observability.prometheus import metrics_of
@@ -113,7 +114,7 @@ class Probes:
         # One at a time: who comes meanwhile gets the same reading.
         with self._lock:
             if self._measured is None or time.monotonic() - self._measured[0] > FRESH:
-                with self._pool.connection() as connection:
+                with self._pool.connection() as connection, in_words_of(self._pool.url):
                     self._measured = (time.monotonic(), metering.measure(connection))
             return self._measured[1]
 

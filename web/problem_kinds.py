@@ -9,8 +9,8 @@ KINDS = {
     "again, then repeat your change.",
     "content-too-large": "The body is larger than the server takes (its setting max_body). Send less at once.",
     "consumer-not-found": "There is no such consumer of the feed.",
-    "database-unavailable": "PostgreSQL does not answer. Nothing was done, unless the answer to a change was "
-    "lost: repeat it with its Idempotency-Key after Retry-After seconds.",
+    "database-unavailable": "PostgreSQL does not answer, or is in trouble, such as with a full disk. Nothing was done, "
+    "unless the answer to a change was lost: repeat it with its Idempotency-Key after Retry-After seconds.",
     "idempotency-key-reused": "This Idempotency-Key came with another request before. Use a new key for each "
     "request, and the same one only to repeat it.",
     "internal-error": "The server is at fault. Its log names the request by request_id.",

@@ -90,6 +90,7 @@ _KINDS: dict[type[errors.PgTaskError], tuple[int, str]] = {
     errors.BusyError: (503, "busy"),
     errors.TimeLimitError: (503, "took-too-long"),
     errors.DatabaseUnavailableError: (503, "database-unavailable"),
+    errors.DatabaseTroubleError: (503, "database-unavailable"),
     errors.SchemaError: (503, "schema-outdated"),
     errors.NotAllowedError: (500, "misconfigured"),
 }

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+_WITH_PORT = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<four>[0-9.]+))(?::[0-9]{1,5})?", re.ASCII)
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
@@ -63,8 +64,10 @@ class Proxied:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
+    # Some proxies name the port, too: 192.0.2.1:4711, [2001:db8::1]:4711.
+    with_port = _WITH_PORT.fullmatch(text)
     try:
-        address = ip_address(text.partition("%")[0])
+        address = ip_address((with_port["six"] or with_port["four"] if with_port else text).partition("%")[0])
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address

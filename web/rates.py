@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pgtask.database import request_rates
 from pgtask.database.pool import Pool
+from pgtask.database.reading import in_words_of
 
 from .problems import Problem
 
@@ -74,7 +75,7 @@ class Rates:
         if standing is not None:
             return standing
         wanted = max(1, min(int(rate * SHARE), room, _LARGEST))
-        with self._pool.connection() as connection:
+        with self._pool.connection() as connection, in_words_of(self._pool.url):
             got = request_rates.take(connection, caller, rate=rate, burst=room, wanted=wanted)
         now = self._clock()
         with self._lock:

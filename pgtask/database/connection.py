@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,23 +63,33 @@ def connect(
     values = dict(settings or {})
     if statement_timeout is not None:
         values["statement_timeout"] = f"{statement_timeout * 1000:.0f}"
-    try:
-        given = conninfo.conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
-        raise ConfigurationError(f"The database URL cannot be read: {one_line(error)}") from None
-    parameters: dict[str, Any] = _KEEPALIVE | given | {"application_name": application_name, "autocommit": True}
+    parameters = session_arguments(url, {} if pooled else values)
+    parameters |= {"application_name": application_name, "autocommit": True}
     try:
         if pooled:
             opened = PooledConnection.connect(**parameters, prepare_threshold=None, cursor_factory=PooledCursor)
             opened.settings = values
             return opened
-        options = " ".join(f"-c {name}={value}" for name, value in values.items())
-        parameters["options"] = f"{given.get('options') or ''} {options}".strip()
         return psycopg.connect(**parameters)
     except psycopg.OperationalError as error:
         if "unsupported startup parameter" in str(error):
             raise ConfigurationError(_refused_by_pooler(error, pooled=pooled)) from error
         raise DatabaseUnavailableError(unreachable(url, error)) from error
+
+
+def session_arguments(url: str, settings: Mapping[str, str]) -> dict[str, Any]:
+    """What libpq is told to open a session: the URL, PostgreSQL settings, and to notice soon that the network is gone.
+
+    Raises ConfigurationError for a malformed URL.
+    """
+    try:
+        given = conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise ConfigurationError(f"The database URL cannot be read: {one_line(error)}") from None
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    if options:
+        given["options"] = f"{given.get('options') or ''} {options}".strip()
+    return _KEEPALIVE | given
 
 
 def check_session(connection: Connection) -> None:

@@ -7,7 +7,7 @@ import random
 import select
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -15,7 +15,8 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from pgtask.database.connection import lost, translate_errors, unreachable
+from pgtask.database.connection import lost, session_arguments, translate_errors, unreachable
+from pgtask.database.pooled import PooledConnection, PooledCursor
 from pgtask.model.errors import DatabaseUnavailableError
 
 MAX_SIZE = 10
@@ -35,12 +36,16 @@ class Pool:
         name: str = "pgtask client",
         max_size: int = MAX_SIZE,
         patience: float = PATIENCE,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         """`pooled`: a transaction pooler is in between, so nothing is prepared.
 
-        `name` is what PostgreSQL shows of the connections, `patience` how many seconds one is waited for.
+        `name` is what PostgreSQL shows of the connections, `patience` how many seconds one is waited for. With
+        `settings`, PostgreSQL's, threads' connections have them, and notice soon that the network is gone.
         """
         self.url = url
+        self._pooled = pooled
+        self._settings = settings
         self._arguments: dict[str, Any] = {"autocommit": True, "application_name": name}
         if pooled:
             self._arguments["prepare_threshold"] = None
@@ -55,24 +60,39 @@ class Pool:
         """A connection for the block. Raises DatabaseUnavailableError, SchemaError, NotAllowedError."""
         with self._lock:
             if self._pool is None:
-                self._pool = ConnectionPool(
-                    self.url,
-                    kwargs=self._arguments,
-                    min_size=1,
-                    max_size=self._max_size,
-                    timeout=self._patience,
-                    # Given up soon: who asks next then tries at once, and waits for no ever longer pause.
-                    reconnect_timeout=_RECONNECT,
-                    check=_check,
-                    open=True,
-                    name="pgtask",
-                )
+                self._pool = self._opened()
         with translate_errors(self.url):
             try:
                 with self._pool.connection() as connection:
                     yield connection
             except PoolTimeout as error:
                 raise DatabaseUnavailableError(unreachable(self.url, error)) from error
+
+    def _opened(self) -> ConnectionPool:
+        kind: type[psycopg.Connection[Any]] = psycopg.Connection
+        arguments = self._arguments
+        if self._settings:
+            arguments = session_arguments(self.url, {} if self._pooled else self._settings) | arguments
+            if self._pooled:
+                kind, arguments = PooledConnection, arguments | {"cursor_factory": PooledCursor}
+        return ConnectionPool(
+            self.url,
+            connection_class=kind,
+            configure=self._configure,
+            kwargs=arguments,
+            min_size=1,
+            max_size=self._max_size,
+            timeout=self._patience,
+            # Given up soon: who asks next then tries at once, and waits for no ever longer pause.
+            reconnect_timeout=_RECONNECT,
+            check=_check,
+            open=True,
+            name="pgtask",
+        )
+
+    def _configure(self, connection: psycopg.Connection[Any]) -> None:
+        if isinstance(connection, PooledConnection):
+            connection.settings = self._settings or {}
 
     @asynccontextmanager
     async def connection_async(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:

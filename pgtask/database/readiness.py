@@ -8,6 +8,7 @@ from psycopg.rows import scalar_row
 
 from pgtask.database import migrations, statements
 from pgtask.database.pool import Pool
+from pgtask.database.reading import in_words_of
 from pgtask.model.errors import PgTaskError, SchemaError
 
 _RECOVERY = statements.load("read_recovery")
@@ -23,7 +24,11 @@ class Condition(NamedTuple):
 def conditions(pool: Pool) -> list[Condition]:
     """What must hold for requests to be answered."""
     try:
-        with pool.connection() as connection, connection.cursor(row_factory=scalar_row) as cursor:
+        with (
+            pool.connection() as connection,
+            in_words_of(pool.url),
+            connection.cursor(row_factory=scalar_row) as cursor,
+        ):
             recovering = cursor.execute(_RECOVERY).fetchone()
             schema = None
             try:

@@ -17,7 +17,7 @@ from psycopg.types.json import set_json_loads
 
 from pgtask.database import statements
 from pgtask.database.connection import Connection, one_line, translate_errors
-from pgtask.model.errors import BusyError, PgTaskError, TimeLimitError
+from pgtask.model.errors import BusyError, DatabaseTroubleError, PgTaskError, TimeLimitError
 from pgtask.model.job import JobRecord
 
 _BEGIN = statements.load("begin_reading")
@@ -27,6 +27,9 @@ READ_TIMEOUT = 5.0
 
 _SURELY_FINITE = 300
 """Bytes of JSON below which no number is beyond floats, as PostgreSQL writes all digits of each."""
+
+# What is the server's own fault: resources (a full disk), its system, its configuration, its insides, damaged data.
+_TROUBLE = frozenset({"53", "58", "F0", "XX"})
 
 # Where connections lead to: one that is lost cannot be asked any more, and asking each time costs as much as a
 # statement.
@@ -102,6 +105,8 @@ def in_words_of(url: str) -> Iterator[None]:
             "Something else may hold the rows: try again."
         ) from error
     except psycopg.Error as error:
+        if (error.sqlstate or "")[:2] in _TROUBLE:
+            raise DatabaseTroubleError(f"PostgreSQL is in trouble: {_reason(error)}") from error
         raise PgTaskError(f"PostgreSQL refused: {_reason(error)}") from error
 
 

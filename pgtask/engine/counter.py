@@ -116,7 +116,7 @@ class Counter:
     # Listening
 
     def _keep_listening(self) -> None:
-        if self._listen and self._listener is None:
+        if self._listen and self._listener is None and not self._closed:
             self._listener = Listener(self.pool.url, "server", self._hear)
             self._listener.start()
 

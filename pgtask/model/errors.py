@@ -37,6 +37,10 @@ class DatabaseUnavailableError(PgTaskError):
     """PostgreSQL did not answer."""
 
 
+class DatabaseTroubleError(PgTaskError):
+    """PostgreSQL could not do what it was asked for by no fault of the asker's, such as with a full disk."""
+
+
 class ServerUnavailableError(PgTaskError):
     """The server of pgtask did not answer, or with what is no answer of its API."""
 

@@ -82,10 +82,10 @@ class Worker:
 
     def executors(self) -> list[psutil.Process]:
         """The executor processes that live now."""
+        children: list[psutil.Process] = []
         with contextlib.suppress(psutil.NoSuchProcess):
             children = psutil.Process(self.process.pid).children()
-            return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
-        return []
+        return [child for child in children if _lives(child)]
 
     def signal_all(self, number: signal.Signals) -> None:
         """Sends a signal to the supervisor and its executors."""
@@ -142,3 +142,10 @@ def fleet(url: str, folder: Path) -> Iterator[Fleet]:
     finally:
         for worker in made.workers:
             worker.end()
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

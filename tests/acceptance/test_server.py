@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,17 +30,29 @@ from tests.support import eventually
 CLIENTS = 6
 
 
-class Load:
-    """Clients that each make one thing after the other, and repeat a request with its key until it is answered."""
+class UnexpectedError(Exception):
+    """An answer that nobody promised."""
 
-    def __init__(self, server: Server) -> None:
+
+class Load:
+    """Clients that put jobs in, each request with a key, and repeat it until it is answered, and then once more.
+
+    Some enqueue several at once, some cancel what they have enqueued, some make tokens.
+    """
+
+    def __init__(self, server: Server, *, in_progress: bool = False) -> None:
+        """`in_progress`: a request may meet another with its key, whose process is gone."""
         self.server = server
-        self.made: list[tuple[str, int]] = []
+        self.tokens: dict[str, int] = {}
+        self.jobs: dict[str, list[int]] = {}
         self.statuses: Counter[int] = Counter()
         self.broken = 0
         self.strange: list[str] = []
+        self._in_progress = in_progress
         self._stopped = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(CLIENTS)]
+        kinds = [self._enqueue_many, self._cancel, self._make_token]
+        kinds += [self._enqueue] * (CLIENTS - len(kinds))
+        self._threads = [threading.Thread(target=self._run, args=each) for each in enumerate(kinds)]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -50,61 +62,151 @@ class Load:
     def __exit__(self, *error: object) -> None:
         self._stopped.set()
         for thread in self._threads:
-            thread.join(120)
+            thread.join(100)
+        assert not any(thread.is_alive() for thread in self._threads), "a request was never answered"
+
+    def made(self) -> int:
+        """How many keys were answered, twice each."""
+        return len(self.jobs) + len(self.tokens)
 
     def more(self, number: int) -> None:
         """Waits until so many more are made."""
-        goal = len(self.made) + number
-        eventually(lambda: len(self.made) >= goal, 60)
+        goal = self.made() + number
+        eventually(lambda: self.made() >= goal or self.strange, 60)
 
-    def _run(self, client: int) -> None:
+    def _run(self, client: int, kind: Callable[[str], None]) -> None:
         number = 0
         while not self._stopped.is_set():
             number += 1
-            self._make(f"client {client} number {number}")
+            try:
+                kind(f"client {client} number {number}")
+            except UnexpectedError as error:
+                self.strange.append(str(error))
+                return
 
-    def _make(self, key: str) -> None:
+    def _enqueue(self, key: str) -> None:
+        path, body = "jobs", {"task": "echo", "payload": {"key": key}}
+        first, again = (self._ask(key, path, body) for _ in range(2))
+        _same(first, again)
+        self.jobs[key] = [first.json()["id"]]
+
+    def _enqueue_many(self, key: str) -> None:
+        path, body = "jobs/bulk", {"task": "echo", "payloads": [{"key": key}] * 3}
+        first, again = (self._ask(key, path, body) for _ in range(2))
+        _same(first, again)
+        self.jobs[key] = sorted(first.json()["ids"])
+
+    def _cancel(self, key: str) -> None:
+        body = {"task": "echo", "payload": {"key": key}}
+        job = self._ask(key, "jobs", body)
+        id = job.json()["id"]
+        first, again = (self._ask(f"{key} cancel", f"jobs/{id}/cancel") for _ in range(2))
+        _same(first, again)
+        # The key outlives the job.
+        _same(job, self._ask(key, "jobs", body))
+        self.jobs[key] = [id]
+
+    def _make_token(self, key: str) -> None:
+        body = {"name": key, "scopes": ["read"]}
+        first, again = (self._ask(key, "tokens", body) for _ in range(2))
+        if first.json()["id"] != again.json()["id"]:
+            raise UnexpectedError(f"{first.data!r}, then {again.data!r}")
+        self.tokens[key] = first.json()["id"]
+
+    def _ask(self, key: str, path: str, body: object = None) -> urllib3.BaseHTTPResponse:
+        """The answer, when there is one at last."""
         while True:
             try:
-                answer = self.server.ask(
-                    "POST", "/api/v1/tokens", {"name": key, "scopes": ["read"]}, Idempotency_Key=key
-                )
+                answer = self.server.ask("POST", f"/api/v1/{path}", body, Idempotency_Key=key)
             except urllib3.exceptions.HTTPError:
                 self.broken += 1
                 continue
             self.statuses[answer.status] += 1
-            if answer.status == 201:
-                self.made.append((key, answer.json()["id"]))
-                return
-            if not (answer.status in {409, 503} and answer.headers.get("Retry-After")):
-                self.strange.append(f"{answer.status}: {answer.data!r}")
-                return
+            if answer.status in {200, 201}:
+                return answer
+            if not self._may_be(answer):
+                raise UnexpectedError(f"{answer.status} to {path}: {dict(answer.headers)} {answer.data!r}")
+
+    def _may_be(self, answer: urllib3.BaseHTTPResponse) -> bool:
+        if answer.headers["Content-Type"] != "application/problem+json" or int(answer.headers["Retry-After"]) < 1:
+            return False
+        kind = answer.json()["type"]
+        return answer.status == 503 or (self._in_progress and kind == "/problems/request-in-progress")
+
+
+def _same(first: urllib3.BaseHTTPResponse, again: urllib3.BaseHTTPResponse) -> None:
+    if first.data != again.data or "Idempotency-Replayed" not in again.headers:
+        raise UnexpectedError(f"{first.data!r}, then {again.data!r}")
+
+
+JOBS = """
+    SELECT key, array_agg(id ORDER BY id)
+      FROM (SELECT payload->>'key', id FROM pgtask.jobs
+            UNION ALL SELECT payload->>'key', job_id FROM pgtask.runs WHERE final) AS all_jobs (key, id)
+     GROUP BY key
+"""
 
 
 def check(load: Load, url: str) -> None:
-    """One thing for each key, nothing that nobody asked for, and no answer but those that are promised."""
+    """What was asked with a key is done once, nothing else is done, and no answer but those that are promised."""
     assert load.strange == []
     with psycopg.connect(url) as connection:
+        assert dict(connection.execute(JOBS).fetchall()) == load.jobs
         stored = connection.execute("SELECT name, id FROM pgtask.tokens WHERE name LIKE 'client %'").fetchall()
-        audited = connection.execute("SELECT subject FROM pgtask.audit WHERE action = 'create_token'").fetchall()
-    assert sorted(stored) == sorted(load.made)
-    assert sorted(subject for (subject,) in audited) == sorted(key for key, _ in load.made), "each is audited once"
+        assert dict(stored) == load.tokens
+        row = connection.execute("SELECT count(*) FROM pgtask.runs WHERE final").fetchone()
+        rows = connection.execute("SELECT action, count(*) FROM pgtask.audit GROUP BY action").fetchall()
+    many = sum(len(ids) == 3 for ids in load.jobs.values())
+    cancelled = sum(key.startswith("client 1 ") for key in load.jobs)
+    assert row == (cancelled,)
+    assert dict(rows) == {
+        "create_token": len(load.tokens),
+        "enqueue_job": len(load.jobs) - many,
+        "enqueue_jobs": many,
+        "cancel_job": cancelled,
+    }, "each is audited once"
     said = load.server.said()
     assert "Traceback" not in said
     assert '"level": "error"' not in said
 
 
-def test_requests_outlive_the_process_that_answers_them(api_servers: Servers) -> None:
+def victim_of(server: Server) -> psutil.Process:
+    """The process with the most connections of clients."""
+    port = int(server.place.rpartition(":")[2])
+
+    def held(process: psutil.Process) -> int:
+        return sum(
+            each.laddr.port == port and each.status == psutil.CONN_ESTABLISHED for each in process.net_connections()
+        )
+
+    return max(eventually(server.processes), key=held)
+
+
+def test_requests_outlive_the_process_that_answers_them(api_servers: Servers, connection: psycopg.Connection) -> None:
     server = api_servers.start("--processes", "2")
-    with Load(server) as load:
-        for _ in range(3):
-            load.more(50)
+    kills = 0
+    with Load(server, in_progress=True) as load:
+        # All requests are held up: before they take their keys, with them taken, and with their work done.
+        for table in ("idempotency_keys", "jobs", "audit"):
+            load.more(20)
+            eventually(lambda: len(server.processes()) == 2)
+            with connection.transaction():
+                connection.execute(f"LOCK TABLE pgtask.{table}".encode())
+                eventually(lambda: waiting(api_servers.url) >= CLIENTS - 1 or load.strange, 30)
+                broken, victim = load.broken, victim_of(server)
+                victim.kill()
+                kills += 1
+                psutil.wait_procs([victim], timeout=30)
+                eventually(lambda at=broken: load.broken > at, 30)  # type: ignore[misc]
+        for _ in range(2):
+            load.more(20)
             victim = eventually(server.processes)[0]
             victim.kill()
+            kills += 1
             psutil.wait_procs([victim], timeout=30)
-        load.more(50)
+        load.more(20)
 
-    assert load.broken, "no request was cut off, so nothing was shown"
+    assert load.broken <= kills * CLIENTS, "only requests that were in a killed process were cut off"
     check_killed(load, api_servers.url)
     assert server.terminate() == 0
 
@@ -141,11 +243,11 @@ def test_while_postgresql_restarts_callers_are_told_to_come_back(
         eventually(lambda: len(server.processes()) == 2)
         before = {process.pid for process in server.processes()}
         with Load(server) as load:
-            for _ in range(2):
+            for way in (signal.SIGQUIT, signal.SIGINT):
                 load.more(50)
                 postmaster = psutil.Process(postgres.postmaster_pid)
                 refused = load.statuses[503]
-                postmaster.send_signal(signal.SIGQUIT)
+                postmaster.send_signal(way)
                 psutil.wait_procs([postmaster], timeout=30)
                 eventually(lambda at=refused: load.statuses[503] > at, 30)  # type: ignore[misc]
                 postgres = clients.enter_context(eventually(lambda: restarted(home), 30))
@@ -208,10 +310,13 @@ def test_what_only_waits_is_answered_at_once_when_the_server_ends(
     assert [(answer.status, answer.json()["status"]) for answer in waited] == [(200, "pending")]
 
 
-def waiting(url: str) -> bool:
+def waiting(url: str) -> int:
+    """How many transactions of this database wait for a lock."""
     with psycopg.connect(url) as other:
-        row = other.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
-    return bool(row and row[0])
+        row = other.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        ).fetchone()
+    return row[0] if row else 0
 
 
 def test_a_rate_holds_over_all_processes(api_servers: Servers, connection: psycopg.Connection) -> None:

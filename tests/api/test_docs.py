@@ -113,3 +113,10 @@ def test_each_kind_of_problem_has_its_page(api: Api) -> None:
     listed = nobody.get("//problems").get_data(as_text=True)
     assert all(f"<code>{kind}</code>" in listed for kind in KINDS)
     assert nobody.get("//problems/nothing").status_code == 404
+
+
+def test_what_may_be_refused_by_if_match_says_so(api: Api) -> None:
+    for path, methods in document(api.app)["paths"].items():
+        for method, operation in methods.items():
+            headers = {given["name"] for given in operation.get("parameters", ()) if given["in"] == "header"}
+            assert ("If-Match" in headers) == ("412" in operation["responses"]), (method, path)

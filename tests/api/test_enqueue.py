@@ -325,3 +325,18 @@ def test_a_token_for_some_queues_puts_jobs_in_those_alone(api: Api, connection: 
     assert "job_id" not in held
     assert live(connection, hidden)["queue"] == "other"
     assert jobs_there(connection) == 2
+
+
+def test_who_may_not_read_is_not_told_what_the_job_with_their_key_holds(
+    api: Api, connection: psycopg.Connection
+) -> None:
+    [id] = insert(connection, "echo", payload={"iban": "AT61"}, unique_key="k")
+    body = {"task": "echo", "payload": {"own": 1}, "unique_key": "k"}
+
+    held = api.holder_of(Scope.ENQUEUE).post("/jobs", body).get_json()
+    told = api.holder_of(Scope.ENQUEUE, Scope.READ).post("/jobs", body).get_json()
+
+    assert (held["id"], held["answer"], held["payload"]) == (id, "held", None)
+    assert (told["id"], told["answer"], told["payload"]) == (id, "held", {"iban": "AT61"})
+    body["unique_key"] = "other"
+    assert api.holder_of(Scope.ENQUEUE).post("/jobs", body).get_json()["payload"] == {"own": 1}

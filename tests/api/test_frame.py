@@ -107,3 +107,9 @@ def test_every_operation_but_the_document_asks_for_a_token(api: Api) -> None:
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             answer = nobody(method, f"/{path}")
             assert answer.status_code == 401, f"{method} {rule.rule}"
+
+
+def test_a_body_where_none_is_read_is_refused(api: Api) -> None:
+    problem(api.post("/queues/default/pause", {"for": "1h"}), 422, "invalid-request")
+    assert api.get("/queues/default").get_json()["paused_at"] is None
+    assert api.post("/queues/default/pause", {}).status_code == 200

@@ -29,6 +29,10 @@ from .job_fields import NewJob
 section = Section("enqueue", "Putting jobs in.")
 
 
+_CONTENT = ("payload", "result", "error", "error_type", "traceback", "progress_message", "dead_letter")
+"""What of a job others may have written."""
+
+
 class EnqueuedShape(JobShape):
     """A job, and how it came there."""
 
@@ -67,7 +71,8 @@ class EnqueuedManyShape(Shape):
 def enqueue_job(connection: Connection, body: NewJob) -> Answer:
     """Enqueue a job.
 
-    Where another job holds its unique key that one is the answer, with status 200, unless `on_conflict` is `error`.
+    Where another job holds its unique key that one is the answer, with status 200, unless `on_conflict` is `error`. Who
+    may not read jobs is not told what is in it: its payload, result and errors are null then.
     """
     require_own_queue(body.queue)
     body.check_times()
@@ -84,8 +89,10 @@ def enqueue_job(connection: Connection, body: NewJob) -> Answer:
     except UniqueConflictError as error:
         _require_seen(connection, error)
         raise
-    content = job_as_json(made.job) | {"answer": made.answer}
     created = made.answer == "created"
+    content = job_as_json(made.job) | {"answer": made.answer}
+    if made.answer in {"held", "rescheduled"} and not caller().may(Scope.READ):
+        content |= dict.fromkeys(_CONTENT)
     return Answer(content, 201 if created else 200, {"Location": f"/api/v1/jobs/{made.job.id}"} if created else {})
 
 

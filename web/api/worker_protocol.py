@@ -94,7 +94,7 @@ class Beat(Body):
     jobs: list[HeldAttempt] = Field(default=[], max_length=10_000)
     cpu_percent: float | None = Field(None, ge=0, le=1e6)
     """Of one core."""
-    rss_bytes: Annotated[int, Field(ge=0, le=2**63 - 1), WHOLE] | None = None
+    rss_bytes: Annotated[int, Field(ge=0, le=2**50), WHOLE] | None = None
     quiet: bool = False
     """Whether it takes no more jobs for now."""
     completed: Annotated[int, Field(ge=0, le=2**63 - 1), WHOLE] | None = None

@@ -9,6 +9,7 @@ from flask import request
 
 from pgtask.database import tokens
 from pgtask.database.pool import Pool
+from pgtask.database.reading import in_words_of
 from pgtask.model.token import Principal, Secret
 
 from ..problems import Problem
@@ -47,7 +48,7 @@ class Bearers:
             until, principal = self._known.get(digest, (0.0, None))
         if until > now:
             return principal
-        with self._pool.connection() as connection:
+        with self._pool.connection() as connection, in_words_of(self._pool.url):
             principal = tokens.identify(connection, secret, request.remote_addr)
         with self._lock:
             if len(self._known) >= _MOST:
