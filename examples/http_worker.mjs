@@ -129,7 +129,7 @@ class Worker {
   // A job is named until its end is acknowledged.
   async beat() {
     const jobs = [...this.jobs.values()].map(({ id, attempt }) => ({ id, attempt }));
-    let told;
+    let told = null;
     try {
       const about = { worker_id: this.id, jobs, ...this.counts };
       told = await call("/workers/heartbeat", about, { patient: false, timeout: LEASE / 3 });
@@ -141,6 +141,7 @@ class Worker {
     for (const one of told?.cancel ?? []) this.find(one)?.stop(new Cancelled("it was asked to stop"));
     for (const one of told?.lost ?? []) this.drop(this.find(one));
     if (told?.stop) this.stopping.abort();
+    return told;
   }
 
   // Our jobs are others' now. A server that does not take us either is asked again at the next heartbeat.
@@ -151,8 +152,9 @@ class Worker {
 
   async live() {
     for (;;) {
-      await sleep((LEASE * 1000) / 3);
-      await this.beat();
+      // One that was not answered, or refused because there are too many requests, is sent again soon.
+      const told = await this.beat();
+      await sleep((LEASE * 1000) / (told === null ? 30 : 3));
     }
   }
 

@@ -126,8 +126,9 @@ class Worker:
 
     def live(self) -> None:
         """Sends heartbeats. A job is named until its end is acknowledged."""
+        pause = LEASE / 3
         while True:
-            time.sleep(LEASE / 3)
+            time.sleep(pause)
             held = [{"id": id, "attempt": attempt} for id, attempt in list(self.jobs)]
             about = {"jobs": held, "completed": self.completed, "unsuccessful": self.unsuccessful}
             try:
@@ -137,6 +138,8 @@ class Worker:
                 if refusal.status in (404, 410):
                     self.begin_anew()
                 continue
+            # One that was not answered, or refused because there are too many requests, is sent again soon.
+            pause = LEASE / 3 if told else LEASE / 30
             for job in told["cancel"] + told["lost"] if told else []:
                 known = self.jobs.get((job["id"], job["attempt"]))
                 if known is not None:

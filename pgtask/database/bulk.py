@@ -73,28 +73,27 @@ class Pace:
         return answers
 
 
-def delete_jobs(connection: Connection, ids: Sequence[int]) -> list[Answer]:
+def delete_jobs(connection: Connection, ids: Sequence[int], *, ended: bool = False) -> list[Answer]:
     """Deletes jobs with their runs and logs, which frees their unique keys, also those of jobs whose history is pruned.
 
-    Answers `deleted`, or `running` for one that runs and was left alone.
+    Answers `deleted`, or `running` for one that runs and was left alone. With `ended` one that waits is left alone,
+    too, which is `active`: it was put back since it was found among the ended ones.
     """
     with in_words(connection), connection.transaction():
-        running = lock_jobs(connection, ids)
+        live = lock_jobs(connection, ids)
+        spared = {id: "active" if status == "pending" else status for id, status in live.items()}
+        if not ended:
+            spared = {id: status for id, status in live.items() if status == "running"}
         with connection.cursor(row_factory=scalar_row) as ids_cursor:
-            deleted = set(ids_cursor.execute(_DELETE, {"ids": [i for i in ids if i not in running]}))
-
-    def answer(id: int) -> str | None:
-        return "running" if id in running else "deleted" if id in deleted else None
-
-    return [Answer(id, answer(id)) for id in ids]
+            deleted = set(ids_cursor.execute(_DELETE, {"ids": [i for i in ids if i not in spared]}))
+    return [Answer(id, spared.get(id, "deleted" if id in deleted else None)) for id in ids]
 
 
-def lock_jobs(connection: Connection, ids: Sequence[int]) -> set[int]:
-    """Keeps live jobs as they are until the caller's transaction ends; returns those that run."""
+def lock_jobs(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
+    """Keeps live jobs as they are until the caller's transaction ends; returns their statuses."""
     with in_words(connection), connection.cursor(row_factory=tuple_row) as cursor:
         cursor.execute(_LOCK_KEYS, {"ids": list(ids)})
-        cursor.execute(_LOCK, {"ids": list(ids)})
-        return {row[0] for row in cursor if row[1] == "running"}
+        return dict(cursor.execute(_LOCK, {"ids": list(ids)}).fetchall())
 
 
 def seen(connection: Connection, ids: Sequence[int], queues: Collection[str] | None) -> list[int]:

@@ -198,7 +198,7 @@ def _next(connection: Connection, taken: dict[str, Any]) -> tuple[list[int], Any
     """The ids of the next chunk, and where to go on after them, None at the end."""
     wanted = _of_json(taken["target"], taken["filter"])
     if isinstance(wanted, JobFilter):
-        if wanted.statuses and wanted.statuses <= FINAL:
+        if _of_ended(wanted):
             # A job may be older than the operation and have ended since.
             wanted = anchored(wanted)
             wanted = replace(wanted, before=_earlier(wanted.before, taken["created_at"]))
@@ -210,6 +210,10 @@ def _next(connection: Connection, taken: dict[str, Any]) -> tuple[list[int], Any
     found = dead_letters.find_oldest(connection, wanted, after=after, until=until, limit=CHUNK)
     last = [found[-1].finished_at.isoformat(), found[-1].id] if len(found) == CHUNK else None
     return [position.id for position in found], last
+
+
+def _of_ended(wanted: Filter) -> bool:
+    return isinstance(wanted, JobFilter) and bool(wanted.statuses) and wanted.statuses <= FINAL
 
 
 def _earlier(before: Any, instant: datetime) -> datetime:
@@ -231,7 +235,9 @@ def _act(connection: Connection, taken: dict[str, Any], ids: Sequence[int]) -> l
         case BulkAction.RETRY:
             return bulk.retry_jobs(connection, ids)
         case BulkAction.DELETE:
-            return (dead_letters.delete_jobs if dead else bulk.delete_jobs)(connection, ids)
+            if dead:
+                return dead_letters.delete_jobs(connection, ids)
+            return bulk.delete_jobs(connection, ids, ended=_of_ended(_of_json(taken["target"], taken["filter"])))
     resolve = partial(dead_letters.resolve_jobs, note=options.get("note"), resolved_by=taken["created_by"])
     return resolve(connection, ids)
 

@@ -19,6 +19,9 @@ _CREATED = statements.load("read_created")
 _SNAPSHOT = statements.load("oldest_snapshot")
 _USE = statements.load("use_of_workers")
 
+MOST = 1000
+"""Tasks of queues that are shown to Prometheus: each is some thirty series."""
+
 
 def measure(connection: Connection) -> Measured:
     """All that is shown to Prometheus. Raises TimeLimitError, DatabaseUnavailableError."""
@@ -26,7 +29,7 @@ def measure(connection: Connection) -> Measured:
     now = current_instant(connection)
     with reading(connection):
         with connection.cursor(row_factory=class_row(TaskTotals)) as cursor:
-            totals = cursor.execute(_TOTALS).fetchall()
+            totals = cursor.execute(_TOTALS, {"most": MOST}).fetchall()
         with connection.cursor(row_factory=scalar_row) as scalars:
             bounds: list[float] = scalars.execute(_BOUNDS).fetchone() or []
             created: int = scalars.execute(_CREATED).fetchone() or 0

@@ -66,7 +66,11 @@ class Webhooks:
 
     def _serve(self) -> None:
         while not self._stopped.is_set():
-            self._lead()
+            try:
+                self._lead()
+            finally:
+                # Who cannot look any more soon leads no more: another may be sending.
+                self._leading.clear()
             # Who does not lead holds no connection either.
             self._stopped.wait(_CANDIDATES_PAUSE * random.uniform(0.8, 1.2))
 

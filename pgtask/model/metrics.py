@@ -13,7 +13,10 @@ from pgtask.model.statistics import Statistics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskTotals:
-    """What came of all attempts at a task in a queue, ever. `run_buckets` has one number more than there are bounds."""
+    """What came of all attempts at a task in a queue, ever. `run_buckets` has one number more than there are bounds.
+
+    `pairs` is how many tasks of queues there are in all.
+    """
 
     queue: str
     task: str
@@ -24,6 +27,7 @@ class TaskTotals:
     lost: int
     run_seconds: float
     run_buckets: list[int] | None
+    pairs: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,11 @@ def metrics_of(measured: Measured) -> Iterator[Metric]:
         "pgtask_jobs_created", "Ids of jobs given out; enqueues that were rolled back count, too.", measured.created
     )
     yield from _totals(measured.totals)
+    yield GaugeMetricFamily(
+        "pgtask_jobs_series_omitted",
+        "Tasks of queues with few attempts, of which nothing is shown.",
+        max((total.pairs for total in measured.totals), default=0) - len(measured.totals),
+    )
     yield _durations(measured)
     yield from _queues(measured)
     yield from _workers(measured)

@@ -7,11 +7,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgtask.database import bulk, bulk_operations
+from pgtask.database import bulk, bulk_operations, listing
 from pgtask.model.token import Scope
 from tests.api_client import Api, problem
 from tests.command_line import add_run
-from tests.rows import final, insert, job, number
+from tests.rows import final, insert, job, live, number
 
 Connection = psycopg.Connection[Any]
 
@@ -105,6 +105,26 @@ def test_what_ends_after_an_operation_was_made_is_not_caught(api: Api, connectio
 
     assert read(api, made)["processed"] == 2
     assert [bool(final(connection, id)) for id in (1, 2, 3)] == [False, True, False]
+
+
+def test_what_is_retried_while_ended_jobs_are_deleted_is_not_lost(
+    api: Api, connection: Connection, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for id in (1, 2):
+        add_run(connection, id, "failed")
+    made = create(api, action="delete", jobs={"status": ["failed"]})
+    find = listing.find_ids
+
+    def slowly(*arguments: Any, **more: Any) -> list[int]:
+        found = find(*arguments, **more)
+        connection.execute("SELECT pgtask.retry(1)")
+        return found
+
+    monkeypatch.setattr(listing, "find_ids", slowly)
+    work_off(database)
+
+    assert read(api, made)["answers"] == {"active": 1, "deleted": 1}
+    assert live(connection, 1)["status"] == "pending"
 
 
 @pytest.mark.usefixtures("small_chunks")

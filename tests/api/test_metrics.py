@@ -10,7 +10,7 @@ from pgtask.web import create_app
 from prometheus_client.parser import text_string_to_metric_families
 
 from pgtask.config import load_settings
-from pgtask.database import statistics
+from pgtask.database import metering, statistics
 from pgtask.model.token import Scope
 from tests.api_client import Api, problem
 from tests.rows import add_worker, insert
@@ -142,6 +142,22 @@ def test_counters_never_fall(api: Api, connection: Connection) -> None:
     counted = {key: number for key, number in before.items() if key[0].startswith(("pgtask_jobs_", "pgtask_job_"))}
     assert counted == {key: after[key] for key in counted}
     assert value(after, "pgtask_jobs_failed_total", queue="mail", task="send") == 2
+
+
+def test_names_that_producers_make_up_are_not_all_series(
+    api: Api, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metering, "MOST", 2)
+    connection.execute(
+        "INSERT INTO pgtask.totals (queue, task, completed)"
+        " VALUES ('a', 't', 1), ('b', 't', 3), ('c', 't', 1), ('d', 't', 2)"
+    )
+
+    found = samples(api)
+
+    shown = {dict(labels)["queue"] for name, labels in found if name == "pgtask_jobs_completed_total"}
+    assert shown == {"b", "d"}
+    assert value(found, "pgtask_jobs_series_omitted") == 2
 
 
 def test_totals_outlive_the_statistics(api: Api, connection: Connection) -> None:

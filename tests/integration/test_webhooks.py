@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import psycopg
 import pytest
@@ -146,6 +147,19 @@ def test_who_was_served_comes_after_those_who_wait(connection: Connection) -> No
         webhooks.advance(connection, due, feed.read(connection, due.position, 1)[-1].position, 200)
 
     assert served == ["a", "b", "a", "b"]
+
+
+def test_who_cannot_look_after_its_leadership_sends_no_more(
+    database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Webhooks(database, add_worker(connection))
+    monkeypatch.setattr(webhooks, "due", mock.Mock(side_effect=ConnectionResetError))
+
+    with pytest.raises(ConnectionResetError):
+        made._serve()
+
+    assert not made._leading.is_set()
+    made.stop()
 
 
 @pytest.mark.usefixtures("sender")
