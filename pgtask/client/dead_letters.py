@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,6 @@ from pgtask.client.jobs import JobCalls
 from pgtask.client.records import record
 from pgtask.model.answer import Answer
 from pgtask.model.dead_letter import DeadLetterCount, DeadLetterFilter, DeadLetterGroup, DeadLetterPage, Position
-from pgtask.model.errors import ConfigurationError
 from pgtask.model.job import JobRecord
 from pgtask.model.operations import MOST_IDS, Act
 from pgtask.model.rate import Rate
@@ -59,8 +59,8 @@ class DeadLetterCalls(JobCalls):
         return [record(DeadLetterGroup, group) for group in found["items"]]
 
     def paced_retry(self, rate: Rate) -> Act:
-        """Raises ConfigurationError: the API has no pace for calls that belong together."""
-        raise ConfigurationError(f"A retry at {rate} needs the database itself: leave --rate out, or --url.")
+        """A `retry_jobs` whose jobs, in however many calls they come, become due one by one at a rate."""
+        return _Pace(self, rate)
 
     def resolve_jobs(self, ids: Sequence[int], note: str | None) -> list[Answer]:
         """Marks dead letters as dealt with."""
@@ -82,6 +82,27 @@ class DeadLetterCalls(JobCalls):
             if page.next is None:
                 return
             before = page.next
+
+
+class _Pace:
+    """A retry at a rate, in as many calls as it takes."""
+
+    def __init__(self, calls: DeadLetterCalls, rate: Rate) -> None:
+        self._calls = calls
+        self._rate = rate
+        self._begun: float | None = None
+        self._put_back = 0
+
+    def __call__(self, ids: Sequence[int]) -> list[Answer]:
+        answers: list[Answer] = []
+        for start in range(0, len(ids), MOST_IDS):
+            now = time.monotonic()
+            self._begun = self._begun or now
+            due = self._begun + self._put_back * self._rate.period / self._rate.limit
+            part = self._calls.retry_jobs(ids[start : start + MOST_IDS], rate=self._rate, delay=max(0.0, due - now))
+            self._put_back += sum(answer.answer == "pending" for answer in part)
+            answers += part
+        return answers
 
 
 def _cursor(place: Position) -> str:

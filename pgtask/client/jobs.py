@@ -21,6 +21,7 @@ from pgtask.model.job_filter import JobFilter, Sort
 from pgtask.model.listing import JobCount, JobDetails, JobPage
 from pgtask.model.operations import MOST_IDS
 from pgtask.model.payload import encode
+from pgtask.model.rate import Rate
 from pgtask.model.run import LogLine, RunRecord
 from pgtask.model.search import write_search
 from pgtask.model.status import JobStatus
@@ -185,9 +186,10 @@ class JobCalls:
         """Cancels jobs."""
         return self._act("/jobs/cancel", ids)
 
-    def retry_jobs(self, ids: Sequence[int]) -> list[Answer]:
-        """Puts ended jobs back."""
-        return self._act("/jobs/retry", ids)
+    def retry_jobs(self, ids: Sequence[int], *, rate: Rate | None = None, delay: float | None = None) -> list[Answer]:
+        """Puts ended jobs back; with a rate, those of one call become due one by one, the first after `delay` s."""
+        paced = {} if rate is None else {"rate": str(rate), "delay": delay}
+        return self._act("/jobs/retry", ids, **paced)
 
     def delete_jobs(self, ids: Sequence[int]) -> list[Answer]:
         """Deletes jobs with their runs and logs."""

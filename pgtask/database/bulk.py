@@ -54,6 +54,11 @@ def retry_spaced(
     return retry_jobs(connection, ids, due=due, spacing=spacing)
 
 
+def retry_paced(connection: Connection, ids: Sequence[int], rate: Rate, delay: float) -> list[Answer]:
+    """`retry_jobs` whose jobs become due one by one at a rate, the first of them so many seconds from now."""
+    return retry_jobs(connection, ids, due=_instant(connection, delay), spacing=rate.period / rate.limit)
+
+
 class Pace:
     """A `retry_jobs` whose jobs, in however many calls they come, become due one by one at a rate from the first on."""
 
@@ -65,12 +70,18 @@ class Pace:
     def __call__(self, connection: Connection, ids: Sequence[int]) -> list[Answer]:
         """As `retry_jobs`; the oldest of these are due first."""
         if self._begun_at is None:
-            with in_words(connection), connection.cursor(row_factory=scalar_row) as cursor:
-                (self._begun_at,) = cursor.execute(_INSTANT, {"delay": 0.0}).fetchall()
+            self._begun_at = _instant(connection, 0.0)
         due = self._begun_at + timedelta(seconds=self._spacing * self._put_back)
         answers = retry_jobs(connection, ids, due=due, spacing=self._spacing)
         self._put_back += sum(answer.answer == "pending" for answer in answers)
         return answers
+
+
+def _instant(connection: Connection, delay: float) -> datetime:
+    with in_words(connection), connection.cursor(row_factory=scalar_row) as cursor:
+        found: datetime
+        (found,) = cursor.execute(_INSTANT, {"delay": delay}).fetchall()
+        return found
 
 
 def delete_jobs(connection: Connection, ids: Sequence[int], *, ended: bool = False) -> list[Answer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import socket
@@ -22,6 +23,7 @@ from pgtask.client import Client
 from pgtask.database import audit
 from pgtask.database.jobs import read
 from pgtask.model.errors import ConfigurationError, QueueNotFoundError, ServerUnavailableError
+from pgtask.model.rate import Rate
 from pgtask.model.schedule import Schedule
 from pgtask.model.token import Scope
 from tests.command_line import add_live_worker, add_run, run
@@ -224,6 +226,7 @@ CHANGE = (
     ("jobs", "retry", "1000", "1001"),
     ("jobs", "delete", "1", "1000", "--yes"),
     ("dead", "retry", "--all", "--yes"),
+    ("dead", "retry", "--all", "--rate", "10/min", "--yes"),
     ("dead", "resolve", "1001", "1000", "--note", "done"),
     ("dead", "delete", "--task", "mail.*", "--yes"),
     ("webhooks", "pause", "hook"),
@@ -304,6 +307,20 @@ def test_refuses_in_the_same_words_either_way(server: Served, connection: Connec
     assert direct.exit_code != 0
     assert (distant.exit_code, distant.stderr) == (direct.exit_code, direct.stderr)
     assert distant.stderr.count("\n") == 1
+
+
+def test_a_paced_retry_goes_on_where_the_call_before_ended(
+    server: Served, client: Client, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgtask.client.dead_letters.MOST_IDS", 2)
+    for job in range(1, 6):
+        add_run(connection, job, "failed")
+
+    answers = client.paced_retry(Rate.parse("1/min"))(range(1, 6))
+
+    assert {answer.answer for answer in answers} == {"pending"}
+    due = [client.read_job(job).scheduled_at for job in range(1, 6)]
+    assert [round((later - first).total_seconds() / 60, 1) for first, later in itertools.pairwise(due)] == [1.0] * 4
 
 
 def test_a_token_is_made_and_revoked(server: Served) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pgtask.database import bulk, dead_letters
 from pgtask.database.connection import Connection
 from pgtask.model.answer import Answer
+from pgtask.model.rate import Rate
 from pgtask.model.serialise import page_as_json
 from pgtask.model.token import Scope
 
 from ..contract import Section
-from ..fields import JobId, Text
+from ..fields import Duration, JobId, Text
 from ..inputs import Body
+from ..queue_models import RateText
 from ..requests import caller, note
 from ..shapes import Page, Shape
 
@@ -32,6 +35,21 @@ class IdsToResolve(Ids):
     """Which jobs, and what was done about them."""
 
     note: Annotated[Text, Field(max_length=1000)] | None = None
+
+
+class IdsToRetry(Ids):
+    """Which jobs, and how fast they come back."""
+
+    rate: RateText | None = None
+    """Have the jobs become due one by one at this rate, instead of at once."""
+    delay: Duration | None = None
+    """With a rate: when the first of them is due."""
+
+    @model_validator(mode="after")
+    def _delay_of_a_rate(self) -> IdsToRetry:
+        if self.delay is not None and self.rate is None:
+            raise ValueError("A delay needs a rate")
+        return self
 
 
 class AnswerShape(Shape):
@@ -58,6 +76,13 @@ def act(connection: Connection, ids: Sequence[int], function: Act) -> dict[str, 
     return page_as_json([answer._asdict() for answer in answers])
 
 
+def retry(connection: Connection, body: IdsToRetry) -> dict[str, Any]:
+    """Puts jobs back, at once or paced."""
+    if body.rate is None:
+        return act(connection, body.ids, bulk.retry_jobs)
+    return act(connection, body.ids, partial(bulk.retry_paced, rate=Rate.parse(body.rate), delay=body.delay or 0.0))
+
+
 @section.post("/jobs/cancel", scope=Scope.OPERATE, answer=Answers)
 def cancel_jobs(connection: Connection, body: Ids) -> dict[str, Any]:
     """Cancel jobs by their ids.
@@ -68,13 +93,13 @@ def cancel_jobs(connection: Connection, body: Ids) -> dict[str, Any]:
 
 
 @section.post("/jobs/retry", scope=Scope.OPERATE, answer=Answers)
-def retry_jobs(connection: Connection, body: Ids) -> dict[str, Any]:
+def retry_jobs(connection: Connection, body: IdsToRetry) -> dict[str, Any]:
     """Put ended jobs back with fresh retries, by their ids.
 
     Answers: `pending`; `completed` or `active` where there is nothing to retry; `held` where another job holds the
     unique key, as the detail says.
     """
-    return act(connection, body.ids, bulk.retry_jobs)
+    return retry(connection, body)
 
 
 @section.post("/jobs/delete", scope=Scope.OPERATE, answer=Answers)
@@ -87,9 +112,9 @@ def delete_jobs(connection: Connection, body: Ids) -> dict[str, Any]:
 
 
 @section.post("/dead-letters/retry", scope=Scope.OPERATE, answer=Answers)
-def retry_dead_letters(connection: Connection, body: Ids) -> dict[str, Any]:
+def retry_dead_letters(connection: Connection, body: IdsToRetry) -> dict[str, Any]:
     """Put dead letters back with fresh retries, by their ids. Answers as `retry_jobs`."""
-    return act(connection, body.ids, bulk.retry_jobs)
+    return retry(connection, body)
 
 
 @section.post("/dead-letters/resolve", scope=Scope.OPERATE, answer=Answers)
