@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from pgtask.cli import completion, parameters
-from pgtask.cli.context import connected, note
+from pgtask.cli.context import connected, note, settings
 from pgtask.cli.errors import DONE
 from pgtask.cli.output import Column, json_option, on_terminal, print_json, print_plain, print_table
 from pgtask.cli.tail import persist, print_event
@@ -18,6 +18,7 @@ from pgtask.model.serialise import page_as_json, record_as_json
 from pgtask.model.wording import DASH
 
 if TYPE_CHECKING:
+    from pgtask.client import Client
     from pgtask.database.connection import Connection
     from pgtask.database.operations import DatabaseOperations
     from pgtask.model.operations import Operations
@@ -74,6 +75,12 @@ def events(
     """
     if sum((consumer is not None, after is not None)) > 1 or (after is not None and from_start):
         raise click.UsageError("Give --consumer or --after, and --from-start not with --after.")
+    if settings().url is not None:
+        if consumer is not None or from_start or once:
+            raise click.UsageError(
+                "--consumer, --from-start and --once need the database, not its server: set PGTASK_DATABASE_URL."
+            )
+        return _stream(after, queue, task, interval, json_output)
     reader = _Reader(consumer, after, from_start)
 
     def look(doing: Operations) -> int | None:
@@ -86,6 +93,27 @@ def events(
             sys.stdout.flush()
             reader.done(connection, found[-1].position)
         return DONE if once else None
+
+    try:
+        return persist(look, interval)
+    except KeyboardInterrupt:
+        return DONE
+
+
+def _stream(after: str | None, queue: str | None, task: str | None, interval: float, json_output: bool) -> int:
+    """Prints what a server tells, stream after stream."""
+    place = after
+
+    def look(doing: Operations) -> None:
+        nonlocal place
+        stream = cast("Client", doing).stream_events(after=place, topics=("jobs",), queue=queue, task=task)
+        try:
+            for found in stream:
+                if isinstance(found, FeedEvent):
+                    _print(found, json_output)
+                    sys.stdout.flush()
+        finally:
+            place = stream.position
 
     try:
         return persist(look, interval)

@@ -56,12 +56,7 @@ TREE: Mapping[str, Mapping[str, Branch]] = {
         "completion": Branch("completion", "completion", "Print the script that completes commands in a shell."),
     },
 }
-LOCAL = frozenset(
-    {
-        *("dev", "demo", "worker", "scheduler", "server", "db", "doctor", "bench"),
-        *("events", "feed"),
-    }
-)
+LOCAL = frozenset({"dev", "demo", "worker", "scheduler", "server", "db", "doctor", "bench", "feed"})
 """Commands that need the database itself, or are processes beside it."""
 
 BRANCHES = {name: branch for branches in TREE.values() for name, branch in branches.items()}

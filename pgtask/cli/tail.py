@@ -34,9 +34,9 @@ LONGEST_PAUSE = 5.0
 
 
 def follow_jobs(wanted: JobFilter, interval: float, json_output: bool) -> int:
-    """Prints what happens to jobs until interrupted; the exit code. Raises UsageError without a database."""
+    """Prints what happens to jobs until interrupted; the exit code."""
     if settings().url is not None:
-        raise click.UsageError("Following all jobs needs the database, not its server: set PGTASK_DATABASE_URL.")
+        return _follow_over_rest(wanted, interval, json_output)
     from pgtask.database.following import Follower
 
     follower = Follower(wanted)
@@ -52,6 +52,19 @@ def follow_jobs(wanted: JobFilter, interval: float, json_output: bool) -> int:
 
     try:
         persist(look, interval)
+    except KeyboardInterrupt:
+        return DONE
+    return DONE
+
+
+def _follow_over_rest(wanted: JobFilter, interval: float, json_output: bool) -> int:
+    from pgtask.cli.streaming import Streamer
+
+    streamer = Streamer(wanted)
+    try:
+        persist(
+            lambda doing: streamer.look(cast("Client", doing), lambda event: print_event(event, json_output)), interval
+        )
     except KeyboardInterrupt:
         return DONE
     return DONE

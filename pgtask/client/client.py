@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from pgtask.client.administration import AdministrationCalls
 from pgtask.client.dead_letters import DeadLetterCalls
+from pgtask.client.events import EventCalls
 from pgtask.client.fleet import FleetCalls
 from pgtask.client.queues import QueueCalls
 from pgtask.client.schedules import ScheduleCalls
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from pgtask.model.operations import Operations
 
 
-class Client(DeadLetterCalls, QueueCalls, ScheduleCalls, FleetCalls, AdministrationCalls):
+class Client(DeadLetterCalls, QueueCalls, ScheduleCalls, FleetCalls, AdministrationCalls, EventCalls):
     """A server of pgtask, in the name of a token. May be used by several threads; close it, or use it as a context.
 
     What is refused raises the errors of pgtask.model.errors, as on a database; ServerUnavailableError where the server

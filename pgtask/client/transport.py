@@ -6,7 +6,8 @@ import json
 import random
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -24,6 +25,9 @@ BASE = "/api/v1"
 CONNECT_TIMEOUT = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 """Seconds before the first further try, doubled with each, and the longest that a server may ask for."""
+
+SILENCE = 60.0
+"""Seconds without a line after which a stream counts as lost: the server says every 15 that it is alive."""
 
 _AGAIN = frozenset({429, 502, 503, 504})
 _NOT_AGAIN = frozenset({"queue-full", "took-too-long", "schema-outdated"})
@@ -76,6 +80,27 @@ class Transport:
         """The JSON at a path; `wait` are seconds that the server may take beyond the timeout."""
         given = {name: value for name, value in (query or {}).items() if value is not None}
         return self._send("GET", path + (f"?{urlencode(given)}" if given else ""), None, self._timeout + wait)
+
+    def lines(self, path: str, query: Mapping[str, Any]) -> Generator[str, None, None]:
+        """The lines of a text that comes bit by bit. Close it in the end. Raises ServerUnavailableError on the way."""
+        given = {name: value for name, value in query.items() if value is not None}
+        headers = {**self._pool.headers, "Accept": "text/event-stream"}
+        limit = urllib3.Timeout(connect=min(CONNECT_TIMEOUT, self._timeout), read=max(self._timeout, SILENCE))
+        url = f"{self.url}{BASE}{path}?{urlencode(given)}"
+        try:
+            response = self._pool.request(
+                "GET", url, headers=headers, timeout=limit, redirect=False, preload_content=False
+            )
+            with closing(response):
+                if response.status >= 300:
+                    answered = _read(response)
+                    raise error_of(answered.status, answered.content) or self._strange(answered)
+                rest = b""
+                for part in response.stream(amt=65536):
+                    *whole, rest = (rest + part).split(b"\n")
+                    yield from (line.decode() for line in whole)
+        except HTTPError as error:
+            raise self._unreachable(error, SILENCE) from error
 
     def post(self, path: str, body: Any = None) -> Any:
         """Makes or does something, once, however often it has to be tried."""
