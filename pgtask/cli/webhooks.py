@@ -160,9 +160,10 @@ def delete(name: str, json_output: bool) -> None:
 @name_argument
 @json_option
 def test(name: str, json_output: bool) -> int:
-    """Send a message of type test now, from the server or, with a database alone, from this machine.
+    """Send a message of type test now.
 
-    The leading worker sends the others, and may be let through where this machine is not.
+    Over REST the server sends it, else this machine; the others are sent by the leading worker, which may be let
+    through where this machine is not.
     """
     delivery = _try_out(name)
     if json_output:
