@@ -11,7 +11,8 @@ from typing import Any, cast
 
 from flask import g, request
 
-from pgtask.model.token import Principal
+from pgtask.model.redaction import redacted
+from pgtask.model.token import Principal, Scope
 
 from .problems import Problem
 from .rates import Standing
@@ -54,6 +55,14 @@ def asked() -> Asked:
 def caller() -> Principal:
     """Who asks."""
     return asked().caller
+
+
+def shown(content: dict[str, Any]) -> dict[str, Any]:
+    """What the caller is to see of it: secrets in payloads, results and errors are for those who may change jobs."""
+    if caller().may(Scope.OPERATE):
+        return content
+    hidden: dict[str, Any] = redacted(content)
+    return hidden
 
 
 def note(subject: str | int | None = None, **details: Any) -> None:

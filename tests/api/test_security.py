@@ -23,6 +23,7 @@ from flask import Flask
 from packaging.requirements import Requirement
 from pgtask.web import app
 from pgtask.web.listening import Place, only_here
+from psycopg.types.json import Jsonb
 from werkzeug.test import TestResponse
 
 from pgtask.cli import server
@@ -31,7 +32,7 @@ from pgtask.database import tokens
 from pgtask.model.errors import ConfigurationError
 from pgtask.model.token import Scope
 from tests.api_client import ALL, Api, document, made_api, problem
-from tests.command_line import add_run
+from tests.command_line import add_live_worker, add_run
 from tests.receiver import allow_loopback
 from tests.rows import insert, number
 from tests.site import answer as answering
@@ -222,6 +223,34 @@ def test_s7_a_fault_of_the_server_tells_the_caller_nothing_but_its_number(
 
     assert "hush" not in json.dumps(found)
     assert found["request_id"] in caplog.text
+
+
+def test_s7_secrets_in_jobs_are_for_those_who_may_change_them(api: Api, connection: psycopg.Connection) -> None:
+    worker = add_live_worker(connection)
+    payload = {"to": "a@b.c", "smtp": {"password": "hush"}, "url": "https://u:hush@host/x", "max_tokens": 5}
+    insert(connection, "echo", payload, status="running", worker_id=worker, attempt=1)
+    error = "cannot reach amqp://u:hush@host"
+    add_run(connection, 99, "failed", payload=Jsonb(payload), result=Jsonb({"token": "hush"}), error=error)
+    connection.execute(
+        "INSERT INTO pgtask.job_logs (job_id, attempt, line, level, message) VALUES (99, 1, 1, 'info', %s)", [error]
+    )
+    reader, operator = api.holder_of(Scope.READ), api.holder_of(Scope.READ, Scope.OPERATE)
+    places = (
+        *("/jobs/1", "/jobs/99", "/jobs/99/runs", "/jobs/99/logs", "/dead-letters", f"/workers/{worker}"),
+        "/jobs?include=payload,result,traceback",
+    )
+
+    for place in places:
+        read, operated = reader.get(place), operator.get(place)
+        assert (read.status_code, operated.status_code) == (200, 200), place
+        assert "hush" in operated.get_data(as_text=True), place
+        assert "hush" not in read.get_data(as_text=True), place
+    assert reader.get("/jobs/1").get_json()["payload"] == {
+        "to": "a@b.c",
+        "smtp": {"password": "[hidden]"},
+        "url": "https://u:[hidden]@host/x",
+        "max_tokens": 5,
+    }
 
 
 def test_s8_what_is_of_another_queue_is_not_there(api: Api, connection: psycopg.Connection) -> None:

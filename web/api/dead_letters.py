@@ -16,7 +16,7 @@ from ..contract import Section
 from ..cursors import read_cursor, write_cursor
 from ..fields import Instant, Limit, Text
 from ..inputs import Query
-from ..requests import caller
+from ..requests import caller, shown
 from ..shapes import JobShape, Page, Shape
 
 section = Section(
@@ -87,7 +87,7 @@ def list_dead_letters(connection: Connection, query: DeadLetterListQuery) -> dic
     cursor = None
     if page.next is not None:
         cursor = write_cursor((page.next.finished_at - _EPOCH) // timedelta(microseconds=1), page.next.id)
-    return page_as_json([job_as_json(job) for job in page.jobs], cursor)
+    return page_as_json([shown(job_as_json(job)) for job in page.jobs], cursor)
 
 
 @section.get("/dead-letters/groups", answer=Page[GroupShape])

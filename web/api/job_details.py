@@ -18,7 +18,7 @@ from ..contract import Section
 from ..fields import Text
 from ..inputs import Query
 from ..problems import Problem
-from ..requests import caller, require_queue
+from ..requests import caller, require_queue, shown
 from ..shapes import Page, Shape
 from . import jobs as operations
 
@@ -111,7 +111,7 @@ def list_job_runs(connection: Connection, id: int, query: RunQuery) -> dict[str,
     with reading(connection):
         _require_job(connection, id)
         page = job_history.runs_page(connection, id, query.cursor, query.limit)
-    return page_as_json([record_as_json(run) for run in page.runs], page.next_cursor)
+    return page_as_json([shown(record_as_json(run)) for run in page.runs], page.next_cursor)
 
 
 @section.get("/jobs/{id}/logs", answer=Page[LogShape], aliases=("/tasks/{id}/logs",))
@@ -122,7 +122,7 @@ def list_job_logs(connection: Connection, id: int, query: LogQuery) -> dict[str,
         _require_job(connection, id)
         page = job_history.logs_page(connection, id, attempt, line, query.limit)
     next_cursor = f"{page.lines[-1].attempt}.{page.lines[-1].line}" if page.more else None
-    return page_as_json([record_as_json(line) for line in page.lines], next_cursor)
+    return page_as_json([shown(record_as_json(line)) for line in page.lines], next_cursor)
 
 
 @section.get("/jobs/{id}/explain", answer=Page[ReasonShape], aliases=("/tasks/{id}/explain",))

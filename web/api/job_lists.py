@@ -19,7 +19,7 @@ from pgtask.model.status import PRIORITIES, JobStatus, parse_priority
 from ..contract import Answer, Section
 from ..fields import Instant, Listed, Text
 from ..inputs import Query, refused
-from ..requests import caller
+from ..requests import caller, shown
 from ..shapes import JobShape, Page
 from . import jobs
 
@@ -165,7 +165,8 @@ def list_jobs(connection: Connection, query: JobQuery) -> Answer:
     include = frozenset(query.include)
     page = listing.list_jobs(connection, wanted, sort=query.sort, **_place(query), include=include, limit=query.limit)
     left_out = listing.EVERYTHING - include
-    items = [{name: value for name, value in job_as_json(job).items() if name not in left_out} for job in page.jobs]
+    jobs = (shown(job_as_json(job)) for job in page.jobs)
+    items = [{name: value for name, value in job.items() if name not in left_out} for job in jobs]
     content = page_as_json(items, page.next_cursor)
     if query.count:
         counted = listing.count_jobs(connection, wanted)

@@ -17,7 +17,7 @@ from pgtask.model.status import JobStatus
 
 from ..contract import Section
 from ..inputs import Query
-from ..requests import require_queue
+from ..requests import require_queue, shown
 from ..shapes import JobShape
 from ..waiting import Waiters
 
@@ -42,7 +42,7 @@ def get_job(pool: Pool, id: int, query: Patience) -> dict[str, Any]:
         waiters: Waiters = current_app.extensions["pgtask.waiters"]
         waiters.wait(id, query.wait)
         job = _read(pool, id)
-    return job_as_json(job)
+    return shown(job_as_json(job))
 
 
 def _read(pool: Pool, id: int) -> JobRecord:

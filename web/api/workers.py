@@ -21,7 +21,7 @@ from ..contract import Section
 from ..fields import Duration, QueueName
 from ..fleet_models import WorkerShape, WorkerWithJobs
 from ..paging import Paged, page
-from ..requests import caller, note_change, require_all_queues
+from ..requests import caller, note_change, require_all_queues, shown
 from ..shapes import Page
 
 section = Section("workers", "Who runs jobs.")
@@ -77,7 +77,7 @@ def get_worker(connection: Connection, id: int) -> dict[str, Any]:
     """One worker, and the latest of the jobs that it runs."""
     worker = _read(connection, id)
     running = [] if worker.dead_at else listing.running_on(connection, id, JOBS)
-    own = [job_as_json(job) for job in running if caller().sees(job.queue)]
+    own = [shown(job_as_json(job)) for job in running if caller().sees(job.queue)]
     return record_as_json(worker) | {"jobs": own[:50]}
 
 
