@@ -40,6 +40,9 @@ _CLOSED = "default-src 'none'; frame-ancestors 'none'"
 DATABASE_PATIENCE = 3.0
 """Seconds that a request waits for a connection, or for what others have locked, before it is told to come back."""
 
+# Workers that share a token are not to lose their leases, and so their jobs, for asking too often.
+_UNCOUNTED = frozenset({"POST /workers/heartbeat"})
+
 # Or whatever holds a lock for long would in time hold every connection and every thread.
 _LIMITS = {
     "lock_timeout": f"{DATABASE_PATIENCE * 1000:.0f}",
@@ -145,7 +148,8 @@ class _Frame:
         except Problem:
             self._count_failure()
             raise
-        self._count(record)
+        if endpoint not in _UNCOUNTED:
+            self._count(record)
         if scope is not AnyToken.ANY and not record.principal.may(Scope(scope)):
             raise Problem(403, "missing-scope", f"This needs a token with the scope {scope}.", {"scope": str(scope)})
         return None

@@ -106,6 +106,15 @@ def test_who_asks_too_often_is_told_when_to_come_back(api: Api) -> None:
     assert api.get("/me").status_code == 200, "others are not concerned"
 
 
+def test_a_used_up_rate_costs_no_worker_its_lease(api: Api) -> None:
+    workers = api.holder_of(Scope.WORKER, rate_limit=1.0)
+    worker = workers.post("/workers/register", {"tasks": ["t"]}).get_json()["worker_id"]
+    while workers.post("/workers/fetch", {"worker_id": worker, "wait": 0}).status_code != 429:
+        pass
+
+    assert workers.post("/workers/heartbeat", {"worker_id": worker, "jobs": []}).status_code == 200
+
+
 def test_strangers_are_refused_more_and_more_shortly(database: str, connection: psycopg.Connection) -> None:
     api = made_api(database, failure_rate=0.1)
     try:

@@ -234,10 +234,12 @@ def test_s7_secrets_in_jobs_are_for_those_who_may_change_them(api: Api, connecti
     connection.execute(
         "INSERT INTO pgtask.job_logs (job_id, attempt, line, level, message) VALUES (99, 1, 1, 'info', %s)", [error]
     )
+    made = api.post("/schedules", {"name": "s", "expression": "@daily", "task": "echo", "payload": payload})
+    assert made.status_code == 201
     reader, operator = api.holder_of(Scope.READ), api.holder_of(Scope.READ, Scope.OPERATE)
     places = (
         *("/jobs/1", "/jobs/99", "/jobs/99/runs", "/jobs/99/logs", "/dead-letters", f"/workers/{worker}"),
-        "/jobs?include=payload,result,traceback",
+        *("/jobs?include=payload,result,traceback", "/schedules", "/schedules/s"),
     )
 
     for place in places:

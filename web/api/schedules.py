@@ -27,7 +27,7 @@ from ..inputs import Query
 from ..paging import Paged, page
 from ..paths import path_to
 from ..problems import Problem
-from ..requests import caller, note, note_change
+from ..requests import caller, note, note_change, shown
 from ..schedule_models import (
     NewSchedule,
     RanShape,
@@ -104,7 +104,7 @@ def list_schedules(connection: Connection, query: SchedulesQuery) -> dict[str, A
         place=lambda schedule: schedule.name,
         after=query.cursor,
         cursor=lambda schedule: schedule.name,
-        show=record_as_json,
+        show=lambda schedule: shown(record_as_json(schedule)),
     )
 
 
@@ -187,9 +187,9 @@ def list_schedule_ticks(connection: Connection, id: str, query: TicksQuery) -> d
     """The ticks of a schedule that were seen to, newest first, with what came of their jobs."""
     schedule = _seen(connection, id, store.find_schedule)
     found = store.list_ticks(connection, schedule.id, query.limit + 1, query.cursor)
-    shown = found[: query.limit]
-    more = len(found) > len(shown)
-    return page_as_json([record_as_json(tick) for tick in shown], instant_as_text(shown[-1].tick_at) if more else None)
+    ticks = found[: query.limit]
+    more = len(found) > len(ticks)
+    return page_as_json([record_as_json(tick) for tick in ticks], instant_as_text(ticks[-1].tick_at) if more else None)
 
 
 @section.get("/schedules/{id}/preview", answer=Page[UpcomingShape], problems={422})
@@ -219,7 +219,7 @@ def _switched(connection: Connection, before: ScheduleRecord) -> Answer:
 
 
 def _answer(schedule: ScheduleRecord, headers: dict[str, str] | None = None) -> Answer:
-    return Answer(record_as_json(schedule), headers=headers or {}, tagged=_tagged(schedule))
+    return Answer(shown(record_as_json(schedule)), headers=headers or {}, tagged=_tagged(schedule))
 
 
 def _tagged(schedule: ScheduleRecord) -> dict[str, Any]:
