@@ -92,6 +92,9 @@ BEGIN
     SELECT concat_ws('-', state.generation, r.xid, r.job_id, coalesce(r.attempt, 0)), 'ended', r.finished_at, r.job_id, r.task,
            r.queue, r.attempt,
            CASE WHEN r.final THEN r.status::text
+                -- The job was put back by hand since. What it had ended with then is what this is about.
+                WHEN r.created_at IS NOT NULL AND r.outcome IN ('completed', 'cancelled') THEN r.outcome::text
+                WHEN r.created_at IS NOT NULL THEN 'failed'
                 WHEN r.outcome IN ('failed', 'timeout', 'crashed') THEN 'retrying'
                 ELSE 'pending' END,
            r.outcome::text, extract(epoch FROM r.finished_at - r.started_at)::double precision, r.worker_id, r.error_type,

@@ -138,6 +138,8 @@ def test_a_retry_by_hand_tells_nothing_until_the_job_ends_again(connection: Conn
     connection.execute("SELECT pgtask.retry(%s)", [job])
 
     assert feed.read(connection, cancelled.position) == []
+    # Who reads it only now is not told that it was retried of itself.
+    assert feed.read(connection, start) == [cancelled]
     connection.execute("SELECT pgtask.cancel(%s)", [job])
     await_others(connection)
     assert ids(feed.read(connection, cancelled.position)) == [job]
