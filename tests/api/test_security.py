@@ -264,6 +264,17 @@ def test_s8_what_is_of_another_queue_is_not_there(api: Api, connection: psycopg.
     assert hidden["detail"].replace(str(id), "N") == absent["detail"].replace(str(id + 1000), "N")
 
 
+def test_s8_a_refused_retry_names_no_job_of_another_queue(api: Api, connection: psycopg.Connection) -> None:
+    add_run(connection, 1000, "failed", queue="mail", unique_key="k")
+    [holder] = insert(connection, "echo", queue="other", unique_key="k", id=777_777)
+    limited = api.holder_of(Scope.OPERATE, queues=["mail"])
+
+    for answer in (limited.post("/jobs/1000/retry"), limited.post("/jobs/retry", {"ids": [1000]})):
+        assert str(holder) not in answer.get_data(as_text=True)
+        assert "unique key" in answer.get_data(as_text=True)
+    assert str(holder) in api.post("/jobs/1000/retry").get_data(as_text=True)
+
+
 def test_s8_no_operation_tells_of_another_queue_or_changes_it(api: Api, connection: psycopg.Connection) -> None:
     assert api.post("/queues", {"name": "hidden-queue", "weight": 2}).status_code == 201
     schedule = {"name": "hidden-schedule", "task": "hidden-task", "queue": "hidden-queue", "cron": "0 0 1 1 *"}

@@ -19,7 +19,7 @@ from ..conditional import require_match
 from ..contract import Section
 from ..fields import Duration, Priority
 from ..inputs import Body
-from ..requests import note, note_change, require_queue
+from ..requests import caller, note, note_change, require_queue
 from ..shapes import JobShape
 from .enqueue import check_payload, require_own_queue
 from .job_fields import QueueName, Retries, Tags, TimeLimit, When, never_both
@@ -121,7 +121,15 @@ def cancel_job(connection: Connection, id: int) -> dict[str, Any]:
 def retry_job(connection: Connection, id: int) -> dict[str, Any]:
     """Put a failed, cancelled or quarantined job back with fresh retries."""
     _found(connection, id)
-    jobs.retry(connection, id)
+    try:
+        jobs.retry(connection, id)
+    except JobStateError:
+        if caller().queues is None:
+            raise
+        # The error may name the job that holds its key, and that may be of a queue that the caller does not see.
+        raise JobStateError(
+            f"Job {id} cannot be retried: it is completed or has not ended, or another job holds its unique key."
+        ) from None
     return _acted(connection, id, "pending", {"pending"})
 
 

@@ -70,10 +70,17 @@ def act(connection: Connection, ids: Sequence[int], function: Act) -> dict[str, 
     """Does it to those of the jobs that the caller may see; to the caller the others are not there."""
     wanted = list(dict.fromkeys(ids))
     seen = bulk.seen(connection, wanted, caller().queues)
-    done = {answer.id: answer for answer in (function(connection, seen) if seen else [])}
+    done = {answer.id: _discreet(answer) for answer in (function(connection, seen) if seen else [])}
     answers = [done.get(id, Answer(id, None)) for id in wanted]
     note(",".join(map(str, wanted[:20])), jobs=len(wanted), ids=wanted)
     return page_as_json([answer._asdict() for answer in answers])
+
+
+def _discreet(answer: Answer) -> Answer:
+    """Names no job of a queue that the caller may not see."""
+    if answer.answer == "held" and caller().queues is not None:
+        return answer._replace(detail="Another job holds its unique key.")
+    return answer
 
 
 def retry(connection: Connection, body: IdsToRetry) -> dict[str, Any]:
