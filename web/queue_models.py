@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -19,11 +20,14 @@ from .statistics_models import StatisticsShape
 
 LARGEST = 2**31 - 1
 
-_UNIT = r"(s|sec|second|m|min|minute|h|hour|d|day|[1-9][0-9]{0,4}(\.[0-9]{1,6})?(s|m|min|h)|[1-9][0-9]{0,2}[dw])"
+_LENGTH = r"(0\.[0-9]{1,6}|[1-9][0-9]{0,8}(\.[0-9]{1,6})?)(s|m|min|h)|[1-9][0-9]{0,2}[dw]"
+_RATE = rf"^[1-9][0-9]{{0,8}}/(s|sec|second|m|min|minute|h|hour|d|day|{_LENGTH})$"
 
 
 def _rate(text: str) -> str:
     Rate.parse(text)
+    if not re.search(_RATE, text) or text.endswith("\n"):
+        raise ValueError("Write a rate without spaces and with six decimals at most, such as 100/min or 5/10s")
     return text
 
 
@@ -33,7 +37,7 @@ RateText = Annotated[
     WithJsonSchema(
         {
             "type": "string",
-            "pattern": rf"^[1-9][0-9]{{0,8}}/{_UNIT}$",
+            "pattern": _RATE,
             "description": "So many in a length of time.",
             "examples": ["100/min", "5/10s", "1000/h"],
         },

@@ -54,9 +54,10 @@ def retry_spaced(
     return retry_jobs(connection, ids, due=due, spacing=spacing)
 
 
-def retry_paced(connection: Connection, ids: Sequence[int], rate: Rate, delay: float) -> list[Answer]:
-    """`retry_jobs` whose jobs become due one by one at a rate, the first of them so many seconds from now."""
-    return retry_jobs(connection, ids, due=_instant(connection, delay), spacing=rate.period / rate.limit)
+def retry_paced(connection: Connection, ids: Sequence[int], rate: Rate | None, delay: float) -> list[Answer]:
+    """`retry_jobs` whose jobs become due so many seconds from now or, with a rate, one by one from then on."""
+    spacing = 0.0 if rate is None else rate.period / rate.limit
+    return retry_jobs(connection, ids, due=_instant(connection, delay), spacing=spacing)
 
 
 class Pace:

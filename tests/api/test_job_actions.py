@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -208,6 +209,18 @@ def test_a_failed_job_is_put_back(api: Api, connection: psycopg.Connection) -> N
     problem(api.post("/jobs/1000/retry"), 409, "job-state")
     problem(api.post("/jobs/1001/retry"), 409, "job-state")
     problem(api.post("/jobs/999/retry"), 404, "job-not-found")
+
+
+def test_jobs_come_back_after_a_delay_at_once_or_one_by_one(api: Api, connection: psycopg.Connection) -> None:
+    for id in (1, 2, 3, 4):
+        add_run(connection, id, "failed")
+
+    for ids, more, between in (([1, 2], {"delay": "1h"}, 0.0), ([3, 4], {"delay": 3600, "rate": "2/min"}, 30.0)):
+        assert api.post("/jobs/retry", {"ids": ids, **more}).status_code == 200
+        first, second = ((api.get(f"/jobs/{id}").get_json()) for id in ids)
+        due = [datetime.fromisoformat(found["scheduled_at"]) for found in (first, second)]
+        assert (due[1] - due[0]).total_seconds() == between
+        assert timedelta(minutes=59) < due[0] - datetime.now(UTC) <= timedelta(hours=1)
 
 
 def test_a_job_whose_key_is_held_is_not_put_back(api: Api, connection: psycopg.Connection) -> None:

@@ -509,7 +509,6 @@ def test_a_database_and_a_server_are_not_both_given(database: str) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        ("events",),
         ("feed", "list"),
         ("db", "status"),
         ("worker",),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from pgtask.database import bulk, dead_letters
 from pgtask.database.connection import Connection
@@ -43,13 +43,7 @@ class IdsToRetry(Ids):
     rate: RateText | None = None
     """Have the jobs become due one by one at this rate, instead of at once."""
     delay: Duration | None = None
-    """With a rate: when the first of them is due."""
-
-    @model_validator(mode="after")
-    def _delay_of_a_rate(self) -> IdsToRetry:
-        if self.delay is not None and self.rate is None:
-            raise ValueError("A delay needs a rate")
-        return self
+    """When the first of them is due; with it and no rate, all are."""
 
 
 class AnswerShape(Shape):
@@ -85,9 +79,10 @@ def _discreet(answer: Answer) -> Answer:
 
 def retry(connection: Connection, body: IdsToRetry) -> dict[str, Any]:
     """Puts jobs back, at once or paced."""
-    if body.rate is None:
+    if body.rate is None and body.delay is None:
         return act(connection, body.ids, bulk.retry_jobs)
-    return act(connection, body.ids, partial(bulk.retry_paced, rate=Rate.parse(body.rate), delay=body.delay or 0.0))
+    rate = None if body.rate is None else Rate.parse(body.rate)
+    return act(connection, body.ids, partial(bulk.retry_paced, rate=rate, delay=body.delay or 0.0))
 
 
 @section.post("/jobs/cancel", scope=Scope.OPERATE, answer=Answers)
